@@ -1,0 +1,65 @@
+#include "text/json.h"
+
+#include <gtest/gtest.h>
+
+namespace aegis::json {
+namespace {
+
+TEST(Json, RoundTripsInOrderWithShortNumbers) {
+    auto v = parse(R"( {"b": 1.1, "a": [1, 18446744073709551615, -3, 1e300], "s": "\u00e9\n\"", "n": null} )");
+    ASSERT_TRUE(v) << v.error().message;
+    EXPECT_EQ(dump(*v),
+              "{\"b\":1.1,\"a\":[1,18446744073709551615,-3,1e+300],\"s\":\"\xc3\xa9\\n\\\"\",\"n\":null}");
+    EXPECT_EQ(dumpPretty(parse(R"({"a":[],"b":{"c":1}})").value()),
+              "{\n  \"a\": [],\n  \"b\": {\n    \"c\": 1\n  }\n}");
+}
+
+TEST(Json, ReportsPositions) {
+    struct Case {
+        const char* text;
+        int line, column;
+    };
+    for (auto c : {Case{"{\"a\": tru}", 1, 10}, Case{"{\n \"a\": 1,\n}", 3, 1}, Case{"[1] x", 1, 5},
+                   Case{"{\"a\":1,\"a\":2}", 1, 11}, Case{"[1", 1, 3}, Case{"", 1, 1}}) {
+        auto v = parse(c.text);
+        ASSERT_FALSE(v) << c.text;
+        EXPECT_EQ(v.error().details[0].line, c.line) << c.text;
+        EXPECT_NEAR(v.error().details[0].column, c.column, 1) << c.text << v.error().message;
+    }
+}
+
+TEST(Json, BoundsDepthWithoutCrashing) {
+    std::string deep(200'000, '[');
+    EXPECT_FALSE(parse(deep));
+    std::string ok(64, '[');
+    ok += std::string(64, ']');
+    EXPECT_TRUE(parse(ok));
+    EXPECT_FALSE(parse("[" + ok + "]"));
+}
+
+TEST(Json, RefusesWhatTheStandardRefuses) {
+    for (auto bad : {"{'a':1}", "[1,]", "01", "+1", "NaN", "\"\t\"", "\"\xff\"", "{\"a\":1 \"b\":2}"})
+        EXPECT_FALSE(parse(bad)) << bad;
+}
+
+TEST(Json, Utf8) {
+    EXPECT_TRUE(isUtf8("a\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80"));
+    for (auto bad : {"\xc0\x80", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\x80", "\xe2\x82"})
+        EXPECT_FALSE(isUtf8(bad));
+    EXPECT_EQ(toUtf8("a\xffz"), "a\xef\xbf\xbdz");
+    EXPECT_EQ(quote("a\xffz"), "\"a\xef\xbf\xbdz\"");
+}
+
+TEST(Json, Getters) {
+    auto v = parse(R"({"s":"x","i":3,"d":4.0,"f":4.5,"b":true})").value();
+    EXPECT_EQ(getString(v, "s"), "x");
+    EXPECT_EQ(getString(v, "i", "no"), "no");
+    EXPECT_EQ(getInt(v, "i"), 3);
+    EXPECT_EQ(getInt(v, "d"), 4);
+    EXPECT_EQ(getInt(v, "f", -1), -1);
+    EXPECT_TRUE(getBool(v, "b"));
+    EXPECT_EQ(find(v, "zz"), nullptr);
+}
+
+}  // namespace
+}  // namespace aegis::json
