@@ -1,0 +1,116 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "execution/state.h"
+
+namespace aegis::ports {
+
+/// A text to be stored beside the events that refer to it.
+struct Body {
+    execution::BodyRef ref;
+    /// Shared: the same bytes may wait in a batch, a cache and a reply at once. Never null.
+    std::shared_ptr<const std::string> bytes;
+};
+/// Computes the reference (SHA-256).
+Body makeBody(std::string bytes);
+
+/// A claim on something exclusive or limited, held by an execution from one batch to another.
+struct Claim {
+    std::string kind;  ///< "volume"
+    std::string key;
+    bool operator==(const Claim&) const = default;
+};
+
+/// What lists show of an execution without reading its events; written with each batch.
+struct ExecutionRow {
+    ExecutionId id;
+    AgentId agent_id;
+    std::string agent_name;
+    int agent_revision = 0;
+    execution::Status status = execution::Status::kNone;
+    std::map<std::string, std::string> labels;
+    int max_iterations = 0;
+    int total_iterations = 0;
+    UtcTime created_at, started_at, ended_at;  ///< ms 0: not yet
+    execution::Failure failure;
+    execution::Usage usage;
+    std::uint64_t last_seq = 0;
+};
+
+/// One atomic append. Either all of it is stored or nothing.
+struct Batch {
+    ExecutionId execution;
+    std::uint64_t expected_seq = 0;  ///< of the last stored event; else the batch is refused (kConflict)
+    std::vector<execution::Event> events;  ///< seq = expected_seq + 1, ...
+    std::vector<Body> bodies;
+    std::vector<Claim> acquire;  ///< refused (kConflict) if another execution holds one
+    bool release_claims = false;  ///< all that this execution holds
+    ExecutionRow row;
+    std::string idempotency_key;  ///< with the first batch: unique per agent, else kConflict
+    std::string idempotency_digest;  ///< of the request, to tell a repeat from a misuse
+    /// kSoon: may wait up to 50 ms for company; the rest: at once.
+    execution::Durability durability = execution::Durability::kBeforeEffect;
+};
+
+struct ExecutionFilter {
+    std::string agent;  ///< exact name (live or archived) or full id; empty: all
+    std::optional<execution::Status> status;
+    std::optional<UtcTime> since;  ///< created at or after
+    std::map<std::string, std::string> labels;
+    int limit = 50;
+    std::string cursor;  ///< from an earlier page
+};
+struct ExecutionPage {
+    std::vector<ExecutionRow> rows;  ///< newest first
+    std::string next_cursor;         ///< empty: no more
+};
+
+/// An event of the whole node, with what the API needs to show it.
+struct NodeEvent {
+    std::string cursor;  ///< opaque; pass it as `after`
+    json::Object event;  ///< already in the API's form
+};
+
+/// The append-only store of executions: the one truth. Appends are written by one thread in group
+/// commits; reads come from other connections and see whole batches. Safe on any thread.
+class Journal {
+  public:
+    virtual ~Journal() = default;
+
+    /// Called once, on the writer's thread, when the batch is on disk or refused. Must not block.
+    using Committed = std::function<void(Status)>;
+    virtual void append(Batch batch, Committed done) = 0;
+
+    /// Events with seq > after, in order, at most `limit`.
+    virtual Result<std::vector<execution::Event>> events(const ExecutionId& id, std::uint64_t after,
+                                                         std::size_t limit) = 0;
+    virtual Result<std::string> body(const ExecutionId& id, const execution::BodyRef& ref) = 0;
+
+    virtual Result<ExecutionRow> row(const ExecutionId& id) = 0;
+    virtual Result<ExecutionPage> list(const ExecutionFilter& filter) = 0;
+    /// Ids that begin with `prefix` (lower-case hex and dashes), at most `limit`; "" with limit 1 and
+    /// newest first gives the newest execution.
+    virtual Result<std::vector<ExecutionId>> idsByPrefix(const std::string& prefix, int limit) = 0;
+    /// All executions that have not ended, oldest first.
+    virtual Result<std::vector<ExecutionRow>> unfinished() = 0;
+    virtual Result<std::optional<ExecutionId>> byIdempotencyKey(const AgentId& agent,
+                                                                const std::string& key,
+                                                                std::string& digest) = 0;
+    /// Removes an ended execution with its events and bodies (kConflict if it has not ended).
+    virtual Status remove(const ExecutionId& id) = 0;
+
+    /// The node's events, agents' too, after `cursor` ("" = from the first), in commit order.
+    virtual Result<std::vector<NodeEvent>> nodeEvents(const std::string& cursor,
+                                                      std::size_t limit) = 0;
+
+    /// Called on the writer's thread after each commit, in commit order, with what became visible.
+    using Observer = std::function<void(const ExecutionId&, const AgentId&,
+                                        const std::vector<execution::Event>&)>;
+    virtual void observe(Observer observer) = 0;
+};
+
+}  // namespace aegis::ports

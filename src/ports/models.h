@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "execution/event.h"
+#include "text/json.h"
+
+namespace aegis::ports {
+
+/// A tool as the model is told of it. Names may contain dots; adapters map them on the wire and back.
+struct ToolSpec {
+    std::string name;
+    std::string description;
+    json::Value parameters;  ///< JSON Schema
+};
+
+/// One tool call of an answer. `arguments` is the text the model sent, which may not be JSON.
+struct ToolCall {
+    std::string id;
+    std::string name;
+    std::string arguments;
+};
+
+struct Message {
+    enum class Role : std::uint8_t { kSystem, kUser, kAssistant, kTool } role = Role::kUser;
+    /// Shared with the body cache: a prompt may be megabytes. Null: empty.
+    std::shared_ptr<const std::string> content;
+    std::vector<ToolCall> tool_calls;  ///< of an assistant
+    std::string tool_call_id;          ///< of a tool
+};
+
+struct ModelRequest {
+    std::string alias;
+    std::vector<Message> messages;
+    std::vector<ToolSpec> tools;
+    std::optional<double> temperature;
+    std::optional<int> max_tokens;
+};
+
+struct ModelAnswer {
+    std::string content;
+    std::vector<ToolCall> tool_calls;
+    execution::Usage usage;  ///< calls = 1; cost from the configured price
+    std::string provider, model, finish_reason;
+};
+
+/// Called on the adapter's threads; must not block. done() comes once, after the last delta(), also
+/// after cancel() (kCancelled).
+struct ModelSink {
+    std::function<void(std::string_view text)> delta;
+    std::function<void(Result<ModelAnswer>)> done;
+};
+
+/// Talks to providers: aliases with fall-back, retries, streaming, tool calls. An answer that makes no
+/// sense is an error, never a guess. Safe on any thread; nothing blocks.
+class Models {
+  public:
+    virtual ~Models() = default;
+    using CallId = std::uint64_t;
+    virtual CallId start(ModelRequest request, Deadline deadline, ModelSink sink) = 0;
+    virtual void cancel(CallId id) = 0;
+    /// The aliases that exist now, sorted ("default" included when any provider exists).
+    virtual std::vector<std::string> aliases() const = 0;
+};
+
+}  // namespace aegis::ports

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/manifest.h"
+#include "ports/sandbox.h"
+
+namespace aegis::ports {
+
+/// A volume as the API shows it. Stored with the journal.
+struct VolumeRecord {
+    VolumeId id;
+    std::string name;
+    AgentId agent_id;
+    std::string storage_class;  ///< "ephemeral" or "persistent"
+    std::string mount_point;
+    std::uint64_t size_limit_bytes = 0;
+    std::uint64_t used_bytes = 0;
+    ExecutionId execution_id;  ///< the newest one that used it
+    bool mounted = false;
+    std::int64_t ttl_ms = 0;
+    UtcTime expires_at;  ///< ms 0: never, or not yet known
+    UtcTime created_at;
+};
+
+/// The rows of volumes, kept by the store. Calls block for one commit. Safe on any thread.
+class VolumeStore {
+  public:
+    virtual ~VolumeStore() = default;
+    virtual Status put(const VolumeRecord& record) = 0;  ///< insert or replace
+    virtual Result<VolumeRecord> get(const VolumeId& id) = 0;
+    virtual Result<std::vector<VolumeRecord>> list() = 0;
+    virtual Result<std::optional<VolumeRecord>> persistent(const AgentId& agent,
+                                                           const std::string& name) = 0;
+    virtual Status erase(const VolumeId& id) = 0;
+};
+
+struct AttachRequest {
+    ExecutionId execution;
+    AgentId agent;
+    std::vector<agent::Volume> volumes;
+};
+
+/// Makes, attaches, detaches and expires volumes with hard size limits. Safe on any thread.
+class Volumes {
+  public:
+    virtual ~Volumes() = default;
+    /// Creates what does not exist and makes all of them ready. Repeatable: after a crash the same call
+    /// gives the same volumes. All or none.
+    virtual void attach(AttachRequest request, Deadline deadline,
+                        std::function<void(Result<std::vector<AttachedVolume>>)> done) = 0;
+    /// After the last process of the execution is gone: flushes persistent ones, detaches all, starts
+    /// the TTL at `ended_at`; TTL 0 deletes at once. Repeatable.
+    virtual void detach(const ExecutionId& execution, UtcTime ended_at, Deadline deadline,
+                        std::function<void(Status)> done) = 0;
+    /// Volumes of `execution` that are full now (free space under one block).
+    virtual std::vector<VolumeRecord> full(const ExecutionId& execution) = 0;
+
+    virtual Result<std::vector<VolumeRecord>> list() = 0;
+    virtual Result<VolumeRecord> get(const VolumeId& id) = 0;
+    virtual Status erase(const VolumeId& id) = 0;  ///< kConflict while mounted
+
+    /// Detaches what no execution in `live` uses and deletes what has expired. Blocks.
+    virtual Status sweep(const std::set<ExecutionId>& live, UtcTime now) = 0;
+    /// Why hard limits cannot be had on this machine, or success. Blocks briefly.
+    virtual Status available() = 0;
+};
+
+}  // namespace aegis::ports
