@@ -102,6 +102,7 @@ struct OutcomeDecided {
     Outcome outcome = Outcome::kFailed;
     Failure failure;  ///< empty code unless failed
     BodyRef output;   ///< of the last iteration, when there is one
+    bool operator==(const OutcomeDecided&) const = default;
 };
 /// A performer is gone (the daemon died): the effect's fate is unknown and it may be tried again.
 struct EffectLost {

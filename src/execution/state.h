@@ -49,7 +49,7 @@ struct Conversation {
     std::vector<Turn> turns;
     int calling = 0;       ///< the number of the model call under way; 0: none
     bool want_call = false;  ///< a model call was lost and is to be begun again
-    std::string last_dispatch_id;
+    std::vector<std::string> dispatched;  ///< ids of dispatches that were answered
     int tools_executed = 0;
     bool finished() const {
         return calling == 0 && !want_call && !turns.empty() && turns.back().tool_calls == 0;
@@ -77,6 +77,7 @@ struct State {
     BodyRef previous_error;     ///< of the iteration that runs
     BodyRef next_error;         ///< of the iteration to come
     Failure iteration_failure;  ///< of the iteration that closes
+    Failure previous_failure;   ///< of the iteration before; its text where previous_error is empty
     BodyRef output;             ///< of the newest iteration that ended by itself
     std::optional<int> exit_code;
     BodyRef standard_output, standard_error;
@@ -97,7 +98,6 @@ struct EffectKey {
         kCallModel,
         kAdmitTool,      ///< look at a tool call: refuse, run here, or dispatch
         kRunTool,        ///< in the daemon
-        kAwaitDispatch,  ///< the guest runs it
         kValidate,
         kCloseSandbox,   ///< until no process is left; then, if `last`, detach the volumes
         kTimer,
@@ -113,6 +113,9 @@ struct EffectKey {
     UtcTime at;  ///< of a timer
     auto operator<=>(const EffectKey&) const = default;
 };
+
+/// The ordinal of the sandbox that this iteration has, is getting, or is getting rid of.
+int currentSandbox(const State& state);
 
 /// Folds one event. Total: an event that makes no sense in this state changes only last_seq.
 void apply(State& state, const Event& event);

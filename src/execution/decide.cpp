@@ -1,0 +1,375 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "execution/input.h"
+
+namespace aegis::execution {
+namespace {
+
+std::string duration(std::int64_t ms) {
+    return ms % 1000 == 0 ? fmt::format("{}s", ms / 1000) : fmt::format("{}ms", ms);
+}
+
+/// Collects the events of one decision. Each is applied to a copy of the state as it is added, so that
+/// a rule sees what the ones before it have already decided.
+class Decision {
+  public:
+    Decision(const State& state, UtcTime now) : s_(state), now_(now) {}
+
+    std::vector<Event> take() { return std::move(events_); }
+
+    void operator()(const Create& in) {
+        if (s_.status == Status::kNone) add(in.data);
+    }
+    void operator()(const Admitted&) {
+        if (s_.status != Status::kPending || s_.outcome) return;
+        add(ExecutionStarted{{now_.ms + s_.plan.timeout_ms}});
+        if (!s_.plan.has_volumes) beginIteration();
+    }
+    void operator()(const VolumesReady& in);
+    void operator()(const SandboxFailed& in);
+    void operator()(const SandboxUp& in) {
+        if (active() && s_.phase == Phase::kNeedSandbox && isCurrent(in.sandbox))
+            add(in.data, in.sandbox);
+    }
+    void operator()(const BootstrapEnded& in);
+    void operator()(const GuestGenerate& in);
+    void operator()(const GuestDispatchResult& in);
+    void operator()(const ModelDelta& in) {
+        constexpr std::size_t kMaxOutputEvents = 256;
+        if (running() && calling(in.call) >= 0 && s_.output_events < kMaxOutputEvents)
+            add(OutputAppended{"model", in.text});
+    }
+    void operator()(const ModelAnswered& in);
+    void operator()(const ModelFailed& in);
+    void operator()(const ToolAdmitted& in);
+    void operator()(const ToolFinished& in) {
+        if (!running()) return;
+        for (std::size_t c = 0; c < s_.conversations.size(); ++c) {
+            const auto* run = currentTool(c);
+            if (run == nullptr || run->call != in.data.call || !run->dispatch_id.empty()) continue;
+            completeTool(c, in.data);
+            return;
+        }
+    }
+    void operator()(const Validated& in);
+    void operator()(const SandboxClosed& in);
+    void operator()(const TimerFired& in);
+    void operator()(const Cancel& in) {
+        if (s_.status == Status::kNone || isTerminal(s_.status) || s_.outcome) return;
+        add(CancelRequested{in.reason});
+        add(OutcomeDecided{Outcome::kCancelled, {}, {}});
+        if (s_.status == Status::kPending) finish();
+    }
+    void operator()(const Recovered&);
+    void operator()(const QuotaExceeded& in) {
+        if (s_.status == Status::kRunning) add(in.data);
+    }
+
+  private:
+    void add(EventData data, int sandbox = 0) {
+        Event event;
+        event.seq = s_.last_seq + 1;
+        event.time = now_;
+        bool of_iteration = !std::holds_alternative<ExecutionCreated>(data) &&
+                            !std::holds_alternative<ExecutionStarted>(data);
+        event.iteration = of_iteration ? s_.iteration : 0;
+        if (std::holds_alternative<IterationStarted>(data)) ++event.iteration;
+        event.sandbox = sandbox > 0 ? sandbox : (s_.sandbox_open ? s_.sandbox : 0);
+        event.data = std::move(data);
+        apply(s_, event);
+        events_.push_back(std::move(event));
+    }
+
+    bool active() const { return s_.status == Status::kRunning && !s_.outcome; }
+    bool running() const { return active() && s_.phase == Phase::kRunning; }
+    bool isCurrent(int sandbox) const { return sandbox == currentSandbox(s_); }
+    bool lastIteration() const { return s_.iteration >= s_.plan.max_iterations; }
+    int calling(int call) const {
+        auto it = std::ranges::find(s_.conversations, call, &Conversation::calling);
+        if (call <= 0 || it == s_.conversations.end()) return -1;
+        return static_cast<int>(it - s_.conversations.begin());
+    }
+    const ToolRun* currentTool(std::size_t conversation) const {
+        const auto& turns = s_.conversations[conversation].turns;
+        if (turns.empty() || !turns.back().current) return nullptr;
+        return &*turns.back().current;
+    }
+
+    void beginIteration() {
+        std::int64_t end = std::min(s_.deadline.ms, now_.ms + s_.plan.iteration_timeout_ms);
+        add(IterationStarted{{end}, s_.next_error});
+    }
+
+    /// The iteration broke: the next one begins when its sandbox is gone, unless it was the last.
+    void breakIteration(Failure failure, BodyRef error = {}, std::optional<int> exit_code = {},
+                        const BootstrapEnded* end = nullptr) {
+        IterationCompleted data;
+        data.exit_code = exit_code;
+        data.failure = failure;
+        data.error = std::move(error);
+        if (end != nullptr) {
+            data.standard_output = end->standard_output;
+            data.standard_error = end->standard_error;
+        }
+        add(std::move(data), currentSandbox(s_));
+        if (lastIteration()) fail(std::move(failure));
+    }
+
+    void fail(Failure failure) {
+        add(OutcomeDecided{Outcome::kFailed, std::move(failure), s_.output});
+    }
+
+    void startCall(int conversation, const std::string& request_id, const std::string& alias,
+                   const BodyRef& prompt) {
+        if (s_.model_calls >= s_.plan.max_model_calls) {
+            breakIteration({std::string(failure_code::kModelCallLimit),
+                            fmt::format("more than {} model calls in one iteration",
+                                        s_.plan.max_model_calls)});
+            return;
+        }
+        LlmCallStarted data;
+        data.call = s_.model_calls + 1;
+        data.conversation = conversation;
+        bool is_new = static_cast<std::size_t>(conversation) == s_.conversations.size();
+        data.turn = is_new ? 0
+                           : static_cast<int>(
+                                 s_.conversations[static_cast<std::size_t>(conversation)].turns.size());
+        data.request_id = request_id;
+        data.model_alias = alias;
+        if (data.turn == 0) data.prompt = prompt;
+        add(std::move(data));
+    }
+
+    void continueConversation(std::size_t at) {
+        auto conversation = s_.conversations[at];
+        const auto& turn = conversation.turns.back();
+        if (static_cast<int>(turn.results.size()) < turn.tool_calls) return;
+        startCall(static_cast<int>(at), conversation.request_id, conversation.model_alias,
+                  conversation.prompt);
+    }
+
+    void completeTool(std::size_t conversation, ToolCallCompleted data) {
+        const auto* run = currentTool(conversation);
+        data.call = run->call;
+        data.tool = run->tool;
+        if (data.summary.empty()) data.summary = run->summary;
+        add(std::move(data));
+        continueConversation(conversation);
+    }
+
+    /// The terminal event, once nothing of the execution is alive.
+    void finish() {
+        int iterations = s_.iteration;
+        std::int64_t ms = s_.started_at.ms > 0 ? now_.ms - s_.started_at.ms : 0;
+        switch (s_.outcome->outcome) {
+            case Outcome::kCompleted: add(ExecutionCompleted{iterations, ms}); break;
+            case Outcome::kFailed:
+                add(ExecutionFailed{iterations, ms, s_.outcome->failure});
+                break;
+            case Outcome::kCancelled: add(ExecutionCancelled{iterations, ms}); break;
+        }
+    }
+
+    State s_;
+    UtcTime now_;
+    std::vector<Event> events_;
+};
+
+void Decision::operator()(const VolumesReady& in) {
+    if (s_.status != Status::kRunning || s_.volumes_attached) return;
+    for (const auto& volume : in.volumes) add(volume);
+    if (!s_.outcome) beginIteration();
+}
+
+void Decision::operator()(const SandboxFailed& in) {
+    if (s_.status != Status::kRunning) return;
+    if (s_.plan.has_volumes && !s_.volumes_attached) {
+        if (!s_.outcome) fail(in.failure);
+        finish();
+        return;
+    }
+    bool expected = s_.phase == Phase::kNeedSandbox || s_.phase == Phase::kRunning;
+    if (!active() || !expected || !isCurrent(in.sandbox)) return;
+    if (in.fatal) {
+        IterationCompleted data;
+        data.failure = in.failure;
+        add(std::move(data), in.sandbox);
+        fail(in.failure);
+    } else {
+        breakIteration(in.failure);
+    }
+}
+
+void Decision::operator()(const BootstrapEnded& in) {
+    if (!running() || !isCurrent(in.sandbox)) return;
+    if (!in.failure.code.empty()) {
+        breakIteration(in.failure, in.error, in.exit_code, &in);
+        return;
+    }
+    if (in.exit_code.value_or(-1) != 0 && !s_.plan.checks_exit_code) {
+        Failure failure{std::string(failure_code::kSandboxError),
+                        fmt::format("the bootstrap exited with code {}", in.exit_code.value_or(-1))};
+        breakIteration(std::move(failure), in.error, in.exit_code, &in);
+        return;
+    }
+    IterationCompleted data;
+    data.exit_code = in.exit_code;
+    data.output = in.output;
+    data.standard_output = in.standard_output;
+    data.standard_error = in.standard_error;
+    add(std::move(data));
+    if (!s_.plan.has_validators) add(OutcomeDecided{Outcome::kCompleted, {}, s_.output});
+}
+
+void Decision::operator()(const GuestGenerate& in) {
+    if (!running() || !isCurrent(in.sandbox)) return;
+    auto it = std::ranges::find(s_.conversations, in.request_id, &Conversation::request_id);
+    if (it == s_.conversations.end()) {
+        startCall(static_cast<int>(s_.conversations.size()), in.request_id, in.model_alias,
+                  in.prompt);
+    } else if (it->want_call) {
+        auto c = *it;
+        startCall(static_cast<int>(it - s_.conversations.begin()), c.request_id, c.model_alias,
+                  c.prompt);
+    }
+}
+
+void Decision::operator()(const GuestDispatchResult& in) {
+    if (!running() || !isCurrent(in.sandbox)) return;
+    for (std::size_t c = 0; c < s_.conversations.size(); ++c) {
+        const auto* run = currentTool(c);
+        if (run == nullptr || run->dispatch_id.empty() || run->dispatch_id != in.dispatch_id)
+            continue;
+        completeTool(c, in.data);
+        return;
+    }
+}
+
+void Decision::operator()(const ModelAnswered& in) {
+    if (!running() || calling(in.data.call) < 0) return;
+    add(in.data);
+    if (s_.tool_calls + in.data.tool_calls > s_.plan.max_tool_calls) {
+        breakIteration({std::string(failure_code::kToolCallLimit),
+                        fmt::format("more than {} tool calls in one iteration",
+                                    s_.plan.max_tool_calls)});
+    }
+}
+
+void Decision::operator()(const ModelFailed& in) {
+    if (!running() || calling(in.data.call) < 0) return;
+    add(in.data);
+    IterationCompleted data;
+    data.failure = in.data.failure;
+    add(std::move(data));
+    fail(in.data.failure);
+}
+
+void Decision::operator()(const ToolAdmitted& in) {
+    auto at = static_cast<std::size_t>(in.conversation);
+    if (!running() || in.conversation < 0 || at >= s_.conversations.size()) return;
+    const auto& c = s_.conversations[at];
+    bool expected = !c.turns.empty() && in.turn == static_cast<int>(c.turns.size()) - 1 &&
+                    !c.turns.back().current && in.index < c.turns.back().tool_calls &&
+                    in.index == static_cast<int>(c.turns.back().results.size());
+    if (!expected) return;
+    int call = s_.tool_calls + 1;
+    if (in.refused) {
+        add(ToolCallDenied{call, in.conversation, in.turn, in.index, in.tool, in.summary, in.reason,
+                           in.result});
+        continueConversation(at);
+        return;
+    }
+    add(ToolCallStarted{call, in.conversation, in.turn, in.index, in.tool, in.summary,
+                        in.dispatch_id, in.barrier});
+}
+
+void Decision::operator()(const Validated& in) {
+    if (!active() || s_.phase != Phase::kValidating || in.iteration != s_.iteration ||
+        in.sandbox != s_.sandbox)
+        return;
+    add(in.data);
+    if (in.data.passed) {
+        add(OutcomeDecided{Outcome::kCompleted, {}, s_.output});
+    } else if (!lastIteration()) {
+        add(IterationRefining{in.data.error});
+    } else {
+        auto bad = std::ranges::find(in.data.results, false, &ValidationResult::passed);
+        std::string what = bad == in.data.results.end()
+                               ? std::string("validation failed")
+                               : fmt::format("{}: {}", bad->validator, bad->detail);
+        fail({std::string(failure_code::kValidationExhausted),
+              fmt::format("validation failed in the last of {} iteration{}: {}", s_.iteration,
+                          s_.iteration == 1 ? "" : "s", what.substr(0, what.find('\n')))});
+    }
+}
+
+void Decision::operator()(const SandboxClosed& in) {
+    if (s_.status != Status::kRunning || !isCurrent(in.sandbox)) return;
+    if (!in.failure.code.empty() && !s_.outcome) {
+        fail(in.failure);
+        return;
+    }
+    if (s_.outcome && in.last) {
+        // Where death could not be proven the volumes stay attached: nobody else may get them.
+        if (in.failure.code.empty()) {
+            auto volumes = s_.volumes;
+            for (const auto& id : volumes) add(VolumeDetached{id});
+        }
+        finish();
+    } else if (!s_.outcome && !in.last && s_.phase == Phase::kClosing) {
+        beginIteration();
+    }
+}
+
+void Decision::operator()(const TimerFired& in) {
+    if (!active()) return;
+    bool open = s_.phase == Phase::kNeedSandbox || s_.phase == Phase::kRunning;
+    if (in.timer.iteration == 0) {
+        if (in.timer.at != s_.deadline) return;
+        Failure failure{std::string(failure_code::kTimeout),
+                        fmt::format("the execution took longer than {}", duration(s_.plan.timeout_ms))};
+        if (open || s_.phase == Phase::kValidating) {
+            IterationCompleted data;
+            data.failure = failure;
+            add(std::move(data), currentSandbox(s_));
+        }
+        fail(std::move(failure));
+        return;
+    }
+    if (!open || in.timer.iteration != s_.iteration || in.timer.at != s_.iteration_deadline) return;
+    // The iteration's end never lies behind the execution's; where they meet, the execution's counts.
+    if (s_.iteration_deadline == s_.deadline) return;
+    breakIteration({std::string(failure_code::kIterationTimeout),
+                    fmt::format("the iteration took longer than {}",
+                                duration(s_.plan.iteration_timeout_ms))});
+}
+
+void Decision::operator()(const Recovered&) {
+    if (s_.status != Status::kRunning) return;
+    auto before = s_;
+    if (!s_.outcome) {
+        bool open = before.phase == Phase::kRunning || before.phase == Phase::kValidating;
+        if (open) {
+            for (const auto& c : before.conversations) {
+                if (c.calling > 0) add(EffectLost{"llm_call", c.calling});
+                if (!c.turns.empty() && c.turns.back().current)
+                    add(EffectLost{"tool_call", c.turns.back().current->call});
+            }
+        }
+        if (open || before.phase == Phase::kNeedSandbox)
+            add(EffectLost{"sandbox", 0}, currentSandbox(before));
+    }
+    add(ExecutionResumed{});
+}
+
+}  // namespace
+
+std::vector<Event> decide(const State& state, const Input& input) {
+    Decision decision(state, input.now);
+    std::visit(decision, input.data);
+    return decision.take();
+}
+
+}  // namespace aegis::execution
