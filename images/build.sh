@@ -62,9 +62,9 @@ apt-config dump | grep -E '^Acquire::(http|https)::(Proxy|.*::Proxy|CaInfo)' >"$
 cat >"$work/finish.sh" <<SCRIPT
 set -eu
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin
-getent group 1000 >/dev/null || groupadd --gid 1000 agent
-getent passwd 1000 >/dev/null ||
-    useradd --uid 1000 --gid 1000 --home-dir /tmp --no-create-home --shell /bin/sh agent
+grep -q '^agent:' /etc/group || echo 'agent:x:1000:' >>/etc/group
+grep -q '^agent:' /etc/passwd || echo 'agent:x:1000:1000::/tmp:/bin/sh' >>/etc/passwd
+grep -q '^agent:' /etc/shadow || echo 'agent:*:19000:0:99999:7:::' >>/etc/shadow
 $finish
 got=\$($check)
 [ "\$got" = "$check_output" ] || { echo "error: installed version is \$got, not $check_output" >&2; exit 1; }
@@ -85,7 +85,7 @@ touch etc/hostname etc/resolv.conf etc/hosts
 mkdir -p aegis workspace
 SCRIPT
 
-excludes=(/usr/share/doc/* /usr/share/man/* /usr/share/info/* /usr/share/locale/* /usr/share/lintian/*)
+excludes=('/usr/share/doc/*' '/usr/share/man/*' '/usr/share/info/*' '/usr/share/locale/*' '/usr/share/lintian/*')
 if command -v mmdebstrap >/dev/null; then
     say "building $language $version from $suite with mmdebstrap"
     options=(--variant=essential --format=tar --mode=auto "--include=${packages// /,}")
@@ -93,8 +93,9 @@ if command -v mmdebstrap >/dev/null; then
     if [[ -s $work/apt.conf ]]; then options+=("--aptopt=$work/apt.conf"); fi
     timeout -k 10 1200 mmdebstrap "${options[@]}" \
         --aptopt='APT::Install-Recommends "false"' \
+        --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
         --customize-hook="cp $work/finish.sh \"\$1\"/finish.sh" \
-        --customize-hook='chroot "$1" sh /finish.sh; rm "$1"/finish.sh' \
+        --customize-hook='chroot "$1" sh /finish.sh && rm "$1"/finish.sh' \
         --customize-hook="sh $work/prune.sh \"\$1\"" \
         "$suite" "$partial" "$work/sources.list" >&2
 elif command -v debootstrap >/dev/null; then
