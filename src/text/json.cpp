@@ -1,11 +1,12 @@
 #include "text/json.h"
 
+#include <fmt/format.h>
+#include <algorithm>
+#include <array>
 #include <boost/json/basic_parser_impl.hpp>
 #include <boost/json/parser.hpp>
-#include <array>
 #include <charconv>
 #include <cmath>
-#include <fmt/format.h>
 #include <set>
 #include <vector>
 
@@ -53,7 +54,17 @@ class Handler {
     bool on_number_part(Sv, Ec&) { return true; }
     bool on_int64(std::int64_t n, Sv, Ec&) { return put(Value(n)); }
     bool on_uint64(std::uint64_t n, Sv, Ec&) { return put(Value(n)); }
-    bool on_double(double n, Sv, Ec&) { return put(Value(n)); }
+    // Boost 1.81 rounds long mantissas by up to one unit; from_chars is exact.
+    bool on_double(double n, Sv s, Ec& ec) {
+        double exact = 0;
+        auto [end, failure] = std::from_chars(s.data(), s.data() + s.size(), exact);
+        if (failure == std::errc{} && end == s.data() + s.size()) n = exact;
+        if (!std::isfinite(n)) {
+            ec = boost::json::error::exponent_overflow;
+            return false;
+        }
+        return put(Value(n));
+    }
     bool on_bool(bool b, Ec&) { return put(Value(b)); }
     bool on_null(Ec&) { return put(Value(nullptr)); }
     bool on_comment_part(Sv, Ec&) { return true; }
@@ -67,7 +78,7 @@ class Handler {
         text_.append(s.data(), s.size());
         return true;
     }
-    bool open(Value value) {
+    bool open(Value&& value) {
         stack_.push_back(std::move(value));
         return true;
     }
@@ -76,7 +87,7 @@ class Handler {
         stack_.pop_back();
         return put(std::move(value));
     }
-    bool put(Value value) {
+    bool put(Value&& value) {
         if (stack_.empty()) {
             root_ = std::move(value);
         } else if (auto* array = stack_.back().if_array()) {
@@ -95,6 +106,16 @@ class Handler {
     std::string duplicate_;
     Value root_;
 };
+
+// How much of a literal `text` starts with: Boost stops before a misspelt one, not inside it.
+std::size_t literalPrefix(std::string_view text) {
+    std::size_t longest = 0;
+    for (std::string_view literal : {"true", "false", "null"}) {
+        auto [end, other] = std::ranges::mismatch(literal, text);
+        longest = std::max(longest, static_cast<std::size_t>(end - literal.begin()));
+    }
+    return longest;
+}
 
 Error errorAt(std::string_view text, std::size_t offset, std::string what) {
     int line = 1;
@@ -121,23 +142,66 @@ void newline(std::string& out, int indent, int level) {
     out.append(static_cast<std::size_t>(indent * level), ' ');
 }
 
+// The length of the well-formed UTF-8 sequence at `at` (Unicode 15, table 3-7), 0 if ill-formed.
+std::size_t utf8Length(std::string_view text, std::size_t at) {
+    auto byte = [&](std::size_t i) {
+        return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
+    };
+    auto tail = [&](std::size_t i) { return byte(i) >= 0x80 && byte(i) <= 0xbf; };
+    unsigned first = byte(at);
+    if (first < 0x80) return 1;
+    if (first >= 0xc2 && first <= 0xdf) return tail(at + 1) ? 2 : 0;
+    if (first >= 0xe0 && first <= 0xef) {
+        unsigned low = first == 0xe0 ? 0xa0 : 0x80;
+        unsigned high = first == 0xed ? 0x9f : 0xbf;
+        return byte(at + 1) >= low && byte(at + 1) <= high && tail(at + 2) ? 3 : 0;
+    }
+    if (first >= 0xf0 && first <= 0xf4) {
+        unsigned low = first == 0xf0 ? 0x90 : 0x80;
+        unsigned high = first == 0xf4 ? 0x8f : 0xbf;
+        return byte(at + 1) >= low && byte(at + 1) <= high && tail(at + 2) && tail(at + 3) ? 4 : 0;
+    }
+    return 0;
+}
+
+constexpr std::string_view kReplacement = "\xef\xbf\xbd";
+
 void quoteTo(std::string& out, std::string_view text) {
     out += '"';
-    for (char c : text) {
+    for (std::size_t at = 0; at < text.size();) {
+        auto c = static_cast<unsigned char>(text[at]);
+        std::size_t length = utf8Length(text, at);
         switch (c) {
-            case '"': out += "\\\""; break;
-            case '\\': out += "\\\\"; break;
-            case '\n': out += "\\n"; break;
-            case '\r': out += "\\r"; break;
-            case '\t': out += "\\t"; break;
-            case '\b': out += "\\b"; break;
-            case '\f': out += "\\f"; break;
+            case '"':
+                out += "\\\"";
+                break;
+            case '\\':
+                out += "\\\\";
+                break;
+            case '\n':
+                out += "\\n";
+                break;
+            case '\r':
+                out += "\\r";
+                break;
+            case '\t':
+                out += "\\t";
+                break;
+            case '\b':
+                out += "\\b";
+                break;
+            case '\f':
+                out += "\\f";
+                break;
             default:
-                if (static_cast<unsigned char>(c) < 0x20)
-                    out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+                if (c < 0x20)
+                    out += fmt::format("\\u{:04x}", c);
+                else if (length == 0)
+                    out += kReplacement;
                 else
-                    out += c;
+                    out.append(text, at, length);
         }
+        at += std::max<std::size_t>(length, 1);
     }
     out += '"';
 }
@@ -171,37 +235,29 @@ void dumpContainer(std::string& out, const Value& value, int indent, int level) 
 
 void dumpTo(std::string& out, const Value& value, int indent, int level) {
     switch (value.kind()) {
-        case boost::json::kind::null: out += "null"; break;
-        case boost::json::kind::bool_: out += value.get_bool() ? "true" : "false"; break;
-        case boost::json::kind::int64: out += std::to_string(value.get_int64()); break;
-        case boost::json::kind::uint64: out += std::to_string(value.get_uint64()); break;
-        case boost::json::kind::double_: out += dumpNumber(value.get_double()); break;
-        case boost::json::kind::string: quoteTo(out, view(value.get_string())); break;
+        case boost::json::kind::null:
+            out += "null";
+            break;
+        case boost::json::kind::bool_:
+            out += value.get_bool() ? "true" : "false";
+            break;
+        case boost::json::kind::int64:
+            out += std::to_string(value.get_int64());
+            break;
+        case boost::json::kind::uint64:
+            out += std::to_string(value.get_uint64());
+            break;
+        case boost::json::kind::double_:
+            out += dumpNumber(value.get_double());
+            break;
+        case boost::json::kind::string:
+            quoteTo(out, view(value.get_string()));
+            break;
         case boost::json::kind::array:
-        case boost::json::kind::object: dumpContainer(out, value, indent, level); break;
+        case boost::json::kind::object:
+            dumpContainer(out, value, indent, level);
+            break;
     }
-}
-
-// The length of the well-formed UTF-8 sequence at `at` (Unicode 15, table 3-7), 0 if ill-formed.
-std::size_t utf8Length(std::string_view text, std::size_t at) {
-    auto byte = [&](std::size_t i) {
-        return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
-    };
-    auto tail = [&](std::size_t i) { return byte(i) >= 0x80 && byte(i) <= 0xbf; };
-    unsigned first = byte(at);
-    if (first < 0x80) return 1;
-    if (first >= 0xc2 && first <= 0xdf) return tail(at + 1) ? 2 : 0;
-    if (first >= 0xe0 && first <= 0xef) {
-        unsigned low = first == 0xe0 ? 0xa0 : 0x80;
-        unsigned high = first == 0xed ? 0x9f : 0xbf;
-        return byte(at + 1) >= low && byte(at + 1) <= high && tail(at + 2) ? 3 : 0;
-    }
-    if (first >= 0xf0 && first <= 0xf4) {
-        unsigned low = first == 0xf0 ? 0x90 : 0x80;
-        unsigned high = first == 0xf4 ? 0x8f : 0xbf;
-        return byte(at + 1) >= low && byte(at + 1) <= high && tail(at + 2) && tail(at + 3) ? 4 : 0;
-    }
-    return 0;
 }
 
 }  // namespace
@@ -217,16 +273,13 @@ Result<Value> parse(std::string_view text, ParseOptions options) {
     } catch (const std::exception& e) {
         return Error(ErrorCode::kInternal, fmt::format("JSON parser: {}", e.what()));
     }
-    if (!parser.handler().duplicate().empty() ||
-        (ec && ec == boost::json::error::not_exact)) {
+    if (!parser.handler().duplicate().empty() || (ec && ec == boost::json::error::not_exact)) {
         return errorAt(text, consumed,
                        fmt::format("duplicate key {}", quote(parser.handler().duplicate())));
     }
-    if (ec) {
-        bool at_end = ec == boost::json::error::incomplete;
-        return errorAt(text, at_end ? text.size() : consumed,
-                       at_end ? "the text ends too early" : ec.message());
-    }
+    if (ec == boost::json::error::incomplete)
+        return errorAt(text, text.size(), "the text ends too early");
+    if (ec) return errorAt(text, consumed + literalPrefix(text.substr(consumed)), ec.message());
     while (consumed < text.size() && std::string_view(" \t\r\n").contains(text[consumed]))
         ++consumed;
     if (consumed < text.size())
@@ -248,8 +301,12 @@ std::string dumpPretty(const Value& value) {
 
 std::string dumpNumber(double number) {
     if (!std::isfinite(number)) return "null";
-    std::array<char, 32> buffer{};
-    auto [end, ec] = std::to_chars(buffer.data(), buffer.data() + buffer.size(), number);
+    if (number == 0) return "0";
+    double size = std::abs(number);
+    auto form =
+        size >= 1e-6 && size < 1e21 ? std::chars_format::fixed : std::chars_format::scientific;
+    std::array<char, 64> buffer{};
+    auto [end, ec] = std::to_chars(buffer.data(), buffer.data() + buffer.size(), number, form);
     return {buffer.data(), end};
 }
 
@@ -302,7 +359,7 @@ std::string toUtf8(std::string_view text) {
     for (std::size_t at = 0; at < text.size();) {
         std::size_t length = utf8Length(text, at);
         if (length == 0)
-            out += "\xef\xbf\xbd";
+            out += kReplacement;
         else
             out.append(text.substr(at, length));
         at += std::max<std::size_t>(length, 1);

@@ -25,8 +25,9 @@ struct ParseOptions {
 /// wins then). Numbers: int64, uint64 or double.
 Result<Value> parse(std::string_view text, ParseOptions options = {});
 
-/// Compact JSON text: keys in order, non-ASCII as UTF-8, numbers in their shortest exact form (1.1, 10,
-/// 1e+300). NaN and infinities, which JSON lacks, print as null.
+/// Compact JSON text: keys in order, non-ASCII as UTF-8 (ill-formed bytes as U+FFFD), numbers in their
+/// shortest exact form (1.1, 10, 1e+300; like ECMAScript, an exponent below 1e-6 and from 1e21 on). NaN
+/// and infinities, which JSON lacks, print as null.
 std::string dump(const Value& value);
 
 /// The same, indented by two spaces, with no newline at the end.
