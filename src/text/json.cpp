@@ -142,28 +142,6 @@ void newline(std::string& out, int indent, int level) {
     out.append(static_cast<std::size_t>(indent * level), ' ');
 }
 
-// The length of the well-formed UTF-8 sequence at `at` (Unicode 15, table 3-7), 0 if ill-formed.
-std::size_t utf8Length(std::string_view text, std::size_t at) {
-    auto byte = [&](std::size_t i) {
-        return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
-    };
-    auto tail = [&](std::size_t i) { return byte(i) >= 0x80 && byte(i) <= 0xbf; };
-    unsigned first = byte(at);
-    if (first < 0x80) return 1;
-    if (first >= 0xc2 && first <= 0xdf) return tail(at + 1) ? 2 : 0;
-    if (first >= 0xe0 && first <= 0xef) {
-        unsigned low = first == 0xe0 ? 0xa0 : 0x80;
-        unsigned high = first == 0xed ? 0x9f : 0xbf;
-        return byte(at + 1) >= low && byte(at + 1) <= high && tail(at + 2) ? 3 : 0;
-    }
-    if (first >= 0xf0 && first <= 0xf4) {
-        unsigned low = first == 0xf0 ? 0x90 : 0x80;
-        unsigned high = first == 0xf4 ? 0x8f : 0xbf;
-        return byte(at + 1) >= low && byte(at + 1) <= high && tail(at + 2) && tail(at + 3) ? 4 : 0;
-    }
-    return 0;
-}
-
 constexpr std::string_view kReplacement = "\xef\xbf\xbd";
 
 void quoteTo(std::string& out, std::string_view text) {
@@ -343,6 +321,27 @@ std::int64_t getInt(const Value& value, std::string_view key, std::int64_t fallb
 bool getBool(const Value& value, std::string_view key, bool fallback) {
     const Value* member = find(value, key);
     return member != nullptr && member->is_bool() ? member->get_bool() : fallback;
+}
+
+std::size_t utf8Length(std::string_view text, std::size_t at) {
+    auto byte = [&](std::size_t i) {
+        return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
+    };
+    auto tail = [&](std::size_t i) { return byte(i) >= 0x80 && byte(i) <= 0xbf; };
+    unsigned first = byte(at);
+    if (first < 0x80) return 1;
+    if (first >= 0xc2 && first <= 0xdf) return tail(at + 1) ? 2 : 0;
+    if (first >= 0xe0 && first <= 0xef) {
+        unsigned low = first == 0xe0 ? 0xa0 : 0x80;
+        unsigned high = first == 0xed ? 0x9f : 0xbf;
+        return byte(at + 1) >= low && byte(at + 1) <= high && tail(at + 2) ? 3 : 0;
+    }
+    if (first >= 0xf0 && first <= 0xf4) {
+        unsigned low = first == 0xf0 ? 0x90 : 0x80;
+        unsigned high = first == 0xf4 ? 0x8f : 0xbf;
+        return byte(at + 1) >= low && byte(at + 1) <= high && tail(at + 2) && tail(at + 3) ? 4 : 0;
+    }
+    return 0;
 }
 
 bool isUtf8(std::string_view text) {

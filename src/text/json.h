@@ -53,6 +53,9 @@ bool getBool(const Value& value, std::string_view key, bool fallback = false);
 /// Text of a boost::json::string as a std::string_view.
 inline std::string_view view(const boost::json::string& s) { return {s.data(), s.size()}; }
 
+/// The length of the well-formed UTF-8 sequence at `at` (Unicode 15, table 3-7), 0 if it is ill-formed.
+std::size_t utf8Length(std::string_view text, std::size_t at);
+
 /// Whether `text` is well-formed UTF-8 (no surrogates, no overlong forms).
 bool isUtf8(std::string_view text);
 
