@@ -1,0 +1,159 @@
+#include "volume/image.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "os/files.h"
+#include "os/run_program.h"
+#include "os/sparse_copy.h"
+#include "volume/attachment.h"
+
+namespace aegis::volume {
+namespace {
+
+constexpr std::uint64_t kBlockBytes = 4096;
+constexpr std::uint64_t kMiB = 1ULL << 20;
+/// The kernel sets aside 2 %, at most this many blocks, for delayed allocation (ext4_calculate_resv).
+constexpr std::uint64_t kMaxReservedBlocks = 4096;
+constexpr int kSizeTries = 6;
+
+std::uint64_t roundUp(std::uint64_t value, std::uint64_t unit) {
+    return (value + unit - 1) / unit * unit;
+}
+
+struct Geometry {
+    std::uint64_t blocks = 0;
+    std::uint64_t free_blocks = 0;
+};
+
+/// From the primary superblock (linux: Documentation/filesystems/ext4/super.rst).
+Result<Geometry> readGeometry(const std::string& image) {
+    AEGIS_TRY(os::Fd fd, os::openFile(image, O_RDONLY));
+    std::array<unsigned char, 1024> block{};
+    if (::pread(fd.get(), block.data(), block.size(), 1024) != static_cast<ssize_t>(block.size()))
+        return errnoError(EIO, image);
+    auto u32 = [&](std::size_t at) {
+        return std::uint64_t{block[at]} | std::uint64_t{block[at + 1]} << 8 |
+               std::uint64_t{block[at + 2]} << 16 | std::uint64_t{block[at + 3]} << 24;
+    };
+    if (block[0x38] != 0x53 || block[0x39] != 0xEF)
+        return {ErrorCode::kInternal, image + ": mkfs.ext4 made no ext4"};
+    return Geometry{.blocks = u32(0x4) | u32(0x150) << 32,
+                    .free_blocks = u32(0xC) | u32(0x158) << 32};
+}
+
+Status makeFileSystem(const std::string& image, std::uint64_t bytes, std::uint64_t limit_bytes,
+                      Deadline deadline) {
+    AEGIS_TRY(auto mkfs, os::findProgram("mkfs.ext4"));
+    AEGIS_TRY(os::Fd fd, os::openFile(image, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW, 0600));
+    if (::ftruncate(fd.get(), static_cast<off_t>(bytes)) != 0) return errnoError(errno, image);
+    fd.reset();
+    auto journal_mib = std::clamp<std::uint64_t>(limit_bytes / (32 * kMiB), 4, 32);
+    auto inodes = std::max<std::uint64_t>(1024, limit_bytes / 8192);
+    // A fresh sparse file reads as zeros, so neither the journal nor the inode tables need zeroing,
+    // which would make every copy carry them.
+    return os::runProgram({mkfs, "-q", "-F", "-b", fmt::to_string(kBlockBytes), "-m", "0", "-N",
+                           fmt::to_string(inodes), "-J", fmt::format("size={}", journal_mib), "-O",
+                           "^resize_inode", "-E",
+                           "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=1000:1000",
+                           image},
+                          deadline);
+}
+
+/// Grows the file system until `limit_bytes`, and the metadata of files that hold them, fit.
+Status makeSized(const std::string& image, std::uint64_t limit_bytes, Deadline deadline) {
+    std::uint64_t want = limit_bytes / kBlockBytes + limit_bytes / kBlockBytes / 512 + 16;
+    std::uint64_t bytes = roundUp(limit_bytes + limit_bytes / 16 + 8 * kMiB, kMiB);
+    for (int attempt = 0; attempt < kSizeTries; ++attempt) {
+        AEGIS_CHECK(makeFileSystem(image, bytes, limit_bytes, deadline));
+        AEGIS_TRY(Geometry made, readGeometry(image));
+        auto reserved = std::min(made.blocks / 50, kMaxReservedBlocks);
+        auto usable = made.free_blocks - std::min(reserved, made.free_blocks);
+        bool snug = usable >= want && usable - want < 1024 + want / 64;
+        if (snug) return {};
+        if (usable < want) {
+            bytes += roundUp((want - usable) * kBlockBytes + kMiB / 4, kMiB / 4);
+        } else if (attempt + 2 < kSizeTries) {
+            bytes -= std::min((usable - want) * kBlockBytes * 9 / 10, bytes / 4) / kBlockBytes *
+                     kBlockBytes;
+        } else {
+            return {};
+        }
+    }
+    return {ErrorCode::kInternal, image + ": no fitting file system size was found"};
+}
+
+/// lost+found is for fsck; a volume starts empty.
+Status removeLostFound(const Layout& layout, const std::string& image) {
+    auto target = layout.templates() + "/mnt";
+    AEGIS_CHECK(os::makeDirs(target));
+    AEGIS_CHECK(mountImage(image, target));
+    auto path = target + "/lost+found";
+    Status removed;
+    if (::rmdir(path.c_str()) != 0 && errno != ENOENT) removed = errnoError(errno, path);
+    AEGIS_CHECK(unmountImage(target, Deadline::never()));
+    return removed;
+}
+
+Status syncPath(const std::string& path, int flags) {
+    AEGIS_TRY(os::Fd fd, os::openFile(path, flags));
+    if (::fsync(fd.get()) != 0) return errnoError(errno, path);
+    return {};
+}
+
+}  // namespace
+
+Status makeLayout(const Layout& layout) {
+    AEGIS_CHECK(os::makeDirs(layout.dir));
+    for (const auto& path : {layout.templates(), layout.images(), layout.mounts()})
+        AEGIS_CHECK(os::makeDirs(path));
+    return {};
+}
+
+Result<std::string> ensureTemplate(const Layout& layout, std::uint64_t limit_bytes,
+                                   Deadline deadline) {
+    auto size = roundUp(std::max(limit_bytes, kMinVolumeBytes), kMiB);
+    auto path = fmt::format("{}/ext4-1-{}M.img", layout.templates(), size / kMiB);
+    if (::access(path.c_str(), F_OK) == 0) return path;
+    auto temporary = path + ".tmp";
+    auto made = [&]() -> Status {
+        AEGIS_CHECK(makeSized(temporary, size, deadline));
+        AEGIS_CHECK(removeLostFound(layout, temporary));
+        AEGIS_CHECK(syncPath(temporary, O_RDONLY));
+        if (::rename(temporary.c_str(), path.c_str()) != 0) return errnoError(errno, path);
+        return {};
+    }();
+    if (made) return path;
+    ::unlink(temporary.c_str());
+    return std::move(made.error()).within("making a volume template");
+}
+
+Status createImage(const Layout& layout, const std::string& template_path, const VolumeId& id,
+                   bool durable) {
+    auto path = layout.image(id);
+    auto temporary = path + ".tmp";
+    ::unlink(temporary.c_str());
+    AEGIS_CHECK(os::copySparse(template_path, temporary, 0600));
+    auto finished = [&]() -> Status {
+        if (durable) AEGIS_CHECK(syncPath(temporary, O_RDONLY));
+        if (::rename(temporary.c_str(), path.c_str()) != 0) return errnoError(errno, path);
+        return durable ? syncPath(layout.images(), O_RDONLY | O_DIRECTORY) : Status{};
+    }();
+    if (!finished) ::unlink(temporary.c_str());
+    return finished;
+}
+
+Status deleteImage(const Layout& layout, const VolumeId& id) {
+    auto path = layout.image(id);
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return errnoError(errno, path);
+    return {};
+}
+
+}  // namespace aegis::volume

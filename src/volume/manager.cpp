@@ -1,0 +1,387 @@
+#include "volume/manager.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/log.h"
+#include "os/files.h"
+#include "os/loop.h"
+#include "os/mount.h"
+#include "os/run_program.h"
+#include "text/digest.h"
+#include "volume/attachment.h"
+
+namespace aegis::volume {
+namespace {
+
+using ports::AttachedVolume;
+using ports::VolumeRecord;
+
+constexpr std::size_t kMaxQueue = 4096;
+constexpr std::int64_t kProbeMs = 10'000;
+
+/// The same execution and name always give the same ephemeral volume, so a repeated attach needs no
+/// look-up and a crash in between loses nothing. As random as the execution's id is.
+VolumeId ephemeralId(const ExecutionId& execution, const std::string& name) {
+    auto hex = text::sha256Hex(fmt::format("volume\n{}\n{}", execution.str(), name));
+    hex[12] = '4';
+    hex[16] = "89ab"[static_cast<unsigned>(hex[16] & 3)];
+    auto id = VolumeId::parse(fmt::format("{}-{}-{}-{}-{}", hex.substr(0, 8), hex.substr(8, 4),
+                                          hex.substr(12, 4), hex.substr(16, 4),
+                                          hex.substr(20, 12)));
+    return id.value_or(VolumeId{});
+}
+
+bool isEphemeral(const VolumeRecord& record) { return record.storage_class == "ephemeral"; }
+
+/// ext4 reserves a whole folio for a write, at most 1 MiB of it here, and refuses with ENOSPC while a
+/// little less than that is still free.
+std::uint64_t fullBelow(const os::Space& space) {
+    auto folio = std::min<std::uint64_t>(1 << 20, space.total_bytes / 64);
+    return std::max({space.block_bytes, space.total_bytes / 1000, folio});
+}
+
+Error queueFull() {
+    return {ErrorCode::kUnavailable, "too many volume operations are waiting"};
+}
+
+}  // namespace
+
+VolumeManager::VolumeManager(Options options, ports::VolumeStore& store, Clock& clock,
+                             Random& random)
+    : options_(std::move(options)),
+      layout_{options_.dir},
+      store_(store),
+      clock_(clock),
+      random_(random),
+      layout_made_(makeLayout(layout_)),
+      pool_(options_.workers, kMaxQueue) {}
+
+// ---- attach ----
+
+void VolumeManager::attach(ports::AttachRequest request, Deadline deadline,
+                           std::function<void(Result<std::vector<AttachedVolume>>)> done) {
+    bool queued = pool_.submit([this, request = std::move(request), deadline, done] {
+        done(attachAll(request, deadline));
+    });
+    if (!queued) done(queueFull());
+}
+
+Result<std::vector<AttachedVolume>> VolumeManager::attachAll(const ports::AttachRequest& request,
+                                                             Deadline deadline) {
+    AEGIS_CHECK(layout_made_);
+    std::vector<Made> made;
+    std::vector<AttachedVolume> attached;
+    for (const auto& volume : request.volumes) {
+        auto one = attachOne(request, volume, deadline);
+        if (!one) {
+            undo(request.execution, made);
+            return std::move(one.error()).within(fmt::format("volume {}", volume.name));
+        }
+        attached.push_back({.id = one->record.id,
+                            .name = volume.name,
+                            .mount_point = volume.mount_point,
+                            .source = layout_.mount(one->record.id)});
+        made.push_back(std::move(*one));
+    }
+    return attached;
+}
+
+Result<VolumeManager::Made> VolumeManager::attachOne(const ports::AttachRequest& request,
+                                                     const agent::Volume& volume,
+                                                     Deadline deadline) {
+    if (deadline.passed(clock_.boot()))
+        return {ErrorCode::kTimeout, "could not be attached in time"};
+    AEGIS_TRY(Made made, findOrCreate(request, volume, deadline));
+    auto guard = locks_.lock(made.record.id);
+    auto mounted = mountFor(request.execution, made.record);
+    if (mounted) {
+        made.record.execution_id = request.execution;
+        made.record.mount_point = volume.mount_point;
+        made.record.mounted = true;
+        made.record.expires_at = {};
+        mounted = store_.put(made.record);
+    }
+    if (mounted) return made;
+    if (dropUser(made.record.id, request.execution)) putBack(made);
+    return mounted.error();
+}
+
+Status VolumeManager::mountFor(const ExecutionId& execution, VolumeRecord& record) {
+    auto image = layout_.image(record.id);
+    if (::access(image.c_str(), F_OK) != 0)
+        return {ErrorCode::kNotFound, fmt::format("its image is missing ({})", image)};
+    addUser(execution, record);
+    auto target = layout_.mount(record.id);
+    AEGIS_CHECK(os::makeDirs(target));
+    return mountImage(image, target);
+}
+
+void VolumeManager::undo(const ExecutionId& execution, const std::vector<Made>& done) {
+    for (const auto& made : done) {
+        auto guard = locks_.lock(made.record.id);
+        if (dropUser(made.record.id, execution)) putBack(made);
+    }
+}
+
+/// Its lock is held and nobody uses it. What was there before keeps its content and its row.
+void VolumeManager::putBack(const Made& made) {
+    auto status = made.created
+                      ? remove(made.record.id, Deadline::never())
+                      : unmountImage(layout_.mount(made.record.id), Deadline::never());
+    if (!status)
+        log(LogLevel::kWarn, "a volume could not be put back",
+            {{"volume", made.record.id.str()}, {"error", status.error().message}});
+}
+
+/// From here on no sweep takes it away.
+void VolumeManager::addUser(const ExecutionId& execution, const VolumeRecord& record) {
+    std::lock_guard lock(users_mutex_);
+    users_[record.id][execution] = {.since = clock_.boot(), .record = record};
+}
+
+/// True if nobody uses it any more.
+bool VolumeManager::dropUser(const VolumeId& id, const ExecutionId& execution) {
+    std::lock_guard lock(users_mutex_);
+    auto at = users_.find(id);
+    if (at == users_.end()) return true;
+    at->second.erase(execution);
+    if (!at->second.empty()) return false;
+    users_.erase(at);
+    return true;
+}
+
+Result<std::optional<VolumeRecord>> VolumeManager::find(const ports::AttachRequest& request,
+                                                        const agent::Volume& volume) {
+    std::optional<VolumeId> id;
+    if (!volume.source_volume_id.empty()) {
+        id = VolumeId::parse(volume.source_volume_id);
+        if (!id) return {ErrorCode::kInvalid, volume.source_volume_id + ": is no volume id"};
+    } else if (volume.storage_class == agent::StorageClass::kPersistent) {
+        return store_.persistent(request.agent, volume.name);
+    } else {
+        id = ephemeralId(request.execution, volume.name);
+    }
+    auto record = store_.get(*id);
+    if (record) return std::optional(std::move(*record));
+    if (record.error().code != ErrorCode::kNotFound) return record.error();
+    if (!volume.source_volume_id.empty())
+        return {ErrorCode::kNotFound, fmt::format("no volume {}", volume.source_volume_id)};
+    return std::nullopt;
+}
+
+Result<VolumeManager::Made> VolumeManager::findOrCreate(const ports::AttachRequest& request,
+                                                        const agent::Volume& volume,
+                                                        Deadline deadline) {
+    AEGIS_TRY(auto before, find(request, volume));
+    if (before) return Made{std::move(*before), false};
+    std::lock_guard lock(create_mutex_);
+    // Another execution of the agent may have made a persistent one while this one waited.
+    AEGIS_TRY(auto meanwhile, find(request, volume));
+    if (meanwhile) return Made{std::move(*meanwhile), false};
+    AEGIS_TRY(VolumeRecord record, create(request, volume, deadline));
+    return Made{std::move(record), true};
+}
+
+Result<VolumeRecord> VolumeManager::create(const ports::AttachRequest& request,
+                                           const agent::Volume& volume, Deadline deadline) {
+    AEGIS_CHECK(os::loopAvailable());
+    AEGIS_CHECK(checkRoom(volume.size_limit_bytes));
+    bool persistent = volume.storage_class == agent::StorageClass::kPersistent;
+    VolumeRecord record{
+        .id = persistent ? VolumeId::generate(random_) : ephemeralId(request.execution, volume.name),
+        .name = volume.name,
+        .agent_id = request.agent,
+        .storage_class = std::string(agent::name(volume.storage_class)),
+        .mount_point = volume.mount_point,
+        .size_limit_bytes = volume.size_limit_bytes,
+        .execution_id = request.execution,
+        .ttl_ms = volume.ttl_ms.value_or(0),
+        .created_at = clock_.utc()};
+    AEGIS_TRY(auto source, ensureTemplate(layout_, volume.size_limit_bytes, deadline));
+    auto guard = locks_.lock(record.id);
+    addUser(request.execution, record);
+    // The image first: a row always has one, and an image without a row is swept.
+    auto status = createImage(layout_, source, record.id, persistent);
+    if (status) status = store_.put(record);
+    if (status) return record;
+    dropUser(record.id, request.execution);
+    static_cast<void>(deleteImage(layout_, record.id));  // else the sweep does
+    return status.error();
+}
+
+Status VolumeManager::checkRoom(std::uint64_t wanted_bytes) {
+    AEGIS_TRY(auto records, store_.list());
+    std::uint64_t promised = wanted_bytes, used = 0;
+    for (const auto& record : records) {
+        promised += record.size_limit_bytes;
+        used += std::min(record.used_bytes, record.size_limit_bytes);
+    }
+    if (options_.max_total_bytes && promised > *options_.max_total_bytes)
+        return {ErrorCode::kStorageFull,
+                fmt::format("the node's volumes may have {} bytes in all; this one would make it {}",
+                            *options_.max_total_bytes, promised),
+                "delete volumes that are no longer needed, or raise the cap"};
+    AEGIS_TRY(auto space, os::spaceOf(layout_.dir));
+    if (promised - used > space.available_bytes)
+        log(LogLevel::kWarn, "volumes may grow beyond the free disk space",
+            {{"promised_bytes", fmt::to_string(promised)},
+             {"free_bytes", fmt::to_string(space.available_bytes)}});
+    return {};
+}
+
+// ---- detach ----
+
+void VolumeManager::detach(const ExecutionId& execution, UtcTime ended_at, Deadline deadline,
+                           std::function<void(Status)> done) {
+    bool queued = pool_.submit([this, execution, ended_at, deadline, done] {
+        done(detachAll(execution, ended_at, deadline));
+    });
+    if (!queued) done(queueFull());
+}
+
+Status VolumeManager::detachAll(const ExecutionId& execution, UtcTime ended_at,
+                                Deadline deadline) {
+    std::set<VolumeId> ids;
+    {
+        std::lock_guard lock(users_mutex_);
+        for (const auto& [id, users] : users_)
+            if (users.contains(execution)) ids.insert(id);
+    }
+    AEGIS_TRY(auto records, store_.list());
+    for (const auto& record : records)
+        if (record.execution_id == execution && (record.mounted || isEphemeral(record)))
+            ids.insert(record.id);
+    Status first;
+    for (const auto& id : ids) {
+        auto status = detachOne(id, execution, ended_at, deadline);
+        if (!status && first) first = std::move(status);
+    }
+    return first;
+}
+
+Status VolumeManager::detachOne(const VolumeId& id, const ExecutionId& execution, UtcTime ended_at,
+                                Deadline deadline) {
+    auto guard = locks_.lock(id);
+    if (!dropUser(id, execution)) return {};
+    auto record = store_.get(id);
+    if (!record)
+        return record.error().code == ErrorCode::kNotFound ? Status{} : Status{record.error()};
+    return release(std::move(*record), ended_at, deadline);
+}
+
+/// Its lock is held and nobody uses it any more.
+Status VolumeManager::release(VolumeRecord record, UtcTime ended_at, Deadline deadline) {
+    if (isEphemeral(record) && record.ttl_ms <= 0) return remove(record.id, deadline);
+    auto target = layout_.mount(record.id);
+    auto mounted = os::isMountPoint(target);
+    if (mounted && *mounted) {
+        if (!isEphemeral(record)) AEGIS_CHECK(os::syncFileSystem(target));
+        refresh(record);
+        AEGIS_CHECK(unmountImage(target, deadline));
+    }
+    if (::rmdir(target.c_str()) != 0 && errno != ENOENT) return errnoError(errno, target);
+    record.mounted = false;
+    if (isEphemeral(record) && record.expires_at.ms == 0)
+        record.expires_at = {ended_at.ms + record.ttl_ms};
+    return store_.put(record);
+}
+
+/// Its lock is held. The row goes first: an image without one is swept.
+Status VolumeManager::remove(const VolumeId& id, Deadline deadline) {
+    auto target = layout_.mount(id);
+    AEGIS_CHECK(unmountImage(target, deadline));
+    if (::rmdir(target.c_str()) != 0 && errno != ENOENT) return errnoError(errno, target);
+    auto erased = store_.erase(id);
+    if (!erased && erased.error().code != ErrorCode::kNotFound) return erased;
+    return deleteImage(layout_, id);
+}
+
+// ---- what is there ----
+
+void VolumeManager::refresh(VolumeRecord& record) const {
+    auto target = layout_.mount(record.id);
+    auto mounted = os::isMountPoint(target);
+    record.mounted = mounted && *mounted;
+    if (!record.mounted) return;
+    if (auto space = os::spaceOf(target)) record.used_bytes = space->used();
+}
+
+std::vector<VolumeRecord> VolumeManager::full(const ExecutionId& execution) {
+    std::vector<VolumeRecord> used;
+    {
+        std::lock_guard lock(users_mutex_);
+        for (const auto& [id, users] : users_)
+            if (auto at = users.find(execution); at != users.end())
+                used.push_back(at->second.record);
+    }
+    std::vector<VolumeRecord> full;
+    for (auto& record : used) {
+        auto space = os::spaceOf(layout_.mount(record.id));
+        if (!space) continue;
+        if (space->available_bytes >= fullBelow(*space) && space->free_inodes > 0) continue;
+        refresh(record);
+        full.push_back(std::move(record));
+    }
+    return full;
+}
+
+Result<std::vector<VolumeRecord>> VolumeManager::list() {
+    AEGIS_TRY(auto records, store_.list());
+    for (auto& record : records) refresh(record);
+    return records;
+}
+
+Result<VolumeRecord> VolumeManager::get(const VolumeId& id) {
+    AEGIS_TRY(auto record, store_.get(id));
+    refresh(record);
+    return record;
+}
+
+Status VolumeManager::erase(const VolumeId& id) {
+    auto guard = locks_.lock(id);
+    AEGIS_TRY(auto record, store_.get(id));
+    refresh(record);
+    if (record.mounted || hasUsers(id))
+        return {ErrorCode::kConflict,
+                fmt::format("volume {} is in use by execution {}", id.str(),
+                            record.execution_id.str()),
+                "wait for the execution to end, or cancel it"};
+    return remove(id, Deadline::never());
+}
+
+bool VolumeManager::hasUsers(const VolumeId& id) {
+    std::lock_guard lock(users_mutex_);
+    return users_.contains(id);
+}
+
+Status VolumeManager::available() {
+    AEGIS_CHECK(layout_made_);
+    if (::geteuid() != 0)
+        return {ErrorCode::kPermissionDenied, "volumes with a size limit need root",
+                "run the daemon as root"};
+    if (auto mkfs = os::findProgram("mkfs.ext4"); !mkfs)
+        return {ErrorCode::kUnsupported, mkfs.error().message, "install the package e2fsprogs"};
+    AEGIS_CHECK(os::loopAvailable());
+    std::lock_guard lock(create_mutex_);
+    if (probed_) return {};
+    // Making a template mounts it: what a container or a policy forbids shows here, not in a run.
+    auto made = ensureTemplate(layout_, kMinVolumeBytes, Deadline::in(clock_.boot(), kProbeMs));
+    if (made) {
+        auto target = layout_.templates() + "/mnt";
+        AEGIS_CHECK(os::makeDirs(target));
+        auto mounted = mountImage(*made, target);
+        if (mounted) mounted = unmountImage(target, Deadline::never());
+        probed_ = mounted.has_value();
+        if (probed_) return {};
+        made = mounted.error();
+    }
+    Error error = std::move(made.error()).within("volumes cannot be mounted");
+    if (error.hint.empty()) error.hint = "run the daemon as root, with CAP_SYS_ADMIN, on the host";
+    return error;
+}
+
+}  // namespace aegis::volume

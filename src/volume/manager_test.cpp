@@ -1,0 +1,377 @@
+#include "volume/manager.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <filesystem>
+#include <future>
+#include <thread>
+
+#include "os/clock.h"
+#include "os/files.h"
+#include "os/loop.h"
+#include "os/mount.h"
+#include "volume/attachment.h"
+#include "volume/fake_store_for_test.h"
+
+namespace aegis::volume {
+namespace {
+
+namespace fs = std::filesystem;
+using ports::AttachedVolume;
+constexpr std::uint64_t kMiB = 1ULL << 20;
+
+std::set<ExecutionId> noOne() { return {}; }
+
+/// A manager on a directory of its own; skips where hard limits cannot be had.
+class VolumeManagerTest : public ::testing::Test {
+  protected:
+    void SetUp() override {
+        auto pattern = (fs::temp_directory_path() / "aegis-volume-XXXXXX").string();
+        ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+        base_ = pattern;
+        dir_ = base_ + "/" + std::string(150, 'd') + "/volumes";
+        restart();
+        auto available = manager_->available();
+        if (!available) GTEST_SKIP() << "no loop mounts here: " << available.error().message;
+    }
+    void TearDown() override {
+        manager_.reset();
+        std::error_code ignored;
+        for (const auto& entry : fs::directory_iterator(dir_ + "/mnt", ignored))
+            ::umount2(entry.path().c_str(), MNT_DETACH);
+        EXPECT_TRUE(os::removeTree(base_));
+    }
+    /// As after kill -9: nothing is remembered but rows, files and mounts.
+    void restart(Options options = {}) {
+        manager_.reset();
+        options.dir = dir_;
+        manager_ = std::make_unique<VolumeManager>(options, store_, os::systemClock(),
+                                                   os::systemRandom());
+    }
+
+    static Deadline soon() { return Deadline::in(os::systemClock().boot(), 30'000); }
+    static UtcTime now() { return os::systemClock().utc(); }
+    static ExecutionId newExecution() { return ExecutionId::generate(os::systemRandom()); }
+    static agent::Volume volume(std::string name, std::uint64_t bytes, std::int64_t ttl_ms = 0) {
+        return {.name = name,
+                .mount_point = "/" + name,
+                .size_limit_bytes = bytes,
+                .ttl_ms = ttl_ms};
+    }
+    static agent::Volume persistent(std::string name, std::uint64_t bytes) {
+        auto made = volume(std::move(name), bytes);
+        made.storage_class = agent::StorageClass::kPersistent;
+        made.ttl_ms.reset();
+        return made;
+    }
+
+    Result<std::vector<AttachedVolume>> attach(const ExecutionId& execution,
+                                               std::vector<agent::Volume> volumes) {
+        std::promise<Result<std::vector<AttachedVolume>>> result;
+        manager_->attach({.execution = execution, .agent = agent_, .volumes = std::move(volumes)},
+                         soon(), [&](auto r) { result.set_value(std::move(r)); });
+        return result.get_future().get();
+    }
+    Status detach(const ExecutionId& execution, UtcTime ended_at) {
+        std::promise<Status> result;
+        manager_->detach(execution, ended_at, soon(), [&](auto r) { result.set_value(r); });
+        return result.get_future().get();
+    }
+    bool hasImage(const VolumeId& id) const {
+        return fs::exists(dir_ + "/images/" + id.str() + ".img");
+    }
+    static std::size_t filesIn(const std::string& path) {
+        return static_cast<std::size_t>(
+            std::distance(fs::directory_iterator(path), fs::directory_iterator{}));
+    }
+
+    std::string base_, dir_;
+    FakeVolumeStore store_;
+    AgentId agent_ = AgentId::generate(os::systemRandom());
+    std::unique_ptr<VolumeManager> manager_;
+};
+
+/// Bytes that go into `path` until the file system refuses; errno in `error`.
+std::uint64_t fill(const std::string& path, int& error) {
+    os::Fd fd(::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    std::string block(1 << 20, 'x');
+    std::uint64_t written = 0;
+    while (true) {
+        ssize_t n = ::write(fd.get(), block.data(), block.size());
+        if (n < 0) {
+            error = errno;
+            if (error != ENOSPC || block.size() <= 4096) break;
+            block.resize(block.size() / 2);
+            continue;
+        }
+        written += static_cast<std::uint64_t>(n);
+    }
+    if (error == ENOSPC && ::fsync(fd.get()) != 0) error = errno;
+    return written;
+}
+
+TEST_F(VolumeManagerTest, startsEmptyAndBelongsToTheSandboxUser) {
+    auto attached = attach(newExecution(), {volume("workspace", 8 * kMiB)});
+    ASSERT_TRUE(attached) << attached.error().message;
+    ASSERT_EQ(attached->size(), 1U);
+    struct stat st {};
+    ASSERT_EQ(::stat(attached->at(0).source.c_str(), &st), 0);
+    EXPECT_EQ(st.st_uid, 1000U);
+    EXPECT_EQ(st.st_gid, 1000U);
+    EXPECT_TRUE(fs::is_empty(attached->at(0).source));
+    EXPECT_EQ(attached->at(0).mount_point, "/workspace");
+    EXPECT_TRUE(*os::isMountPoint(attached->at(0).source));
+}
+
+TEST_F(VolumeManagerTest, theLimitIsHardAndNotBelowTheStatedOne) {
+    for (std::uint64_t limit : {1 * kMiB, 20 * kMiB, 100 * kMiB}) {
+        auto execution = newExecution();
+        auto attached = attach(execution, {volume("workspace", limit)});
+        ASSERT_TRUE(attached) << attached.error().message;
+        EXPECT_TRUE(manager_->full(execution).empty());
+        int error = 0;
+        auto written = fill(attached->at(0).source + "/big", error);
+        EXPECT_EQ(error, ENOSPC);
+        EXPECT_GE(written, limit);
+        EXPECT_LE(written, limit + limit / 10 + 5 * kMiB);
+        auto full = manager_->full(execution);
+        ASSERT_EQ(full.size(), 1U) << limit;
+        EXPECT_GE(full[0].used_bytes, limit);
+        EXPECT_TRUE(detach(execution, now()));
+    }
+}
+
+TEST_F(VolumeManagerTest, largeVolumesAreSparse) {
+    ASSERT_TRUE(attach(newExecution(), {volume("warm", 2048 * kMiB)}));
+    auto before = os::systemClock().boot();
+    auto attached = attach(newExecution(), {volume("workspace", 2048 * kMiB)});
+    auto took_ms = (os::systemClock().boot().ns - before.ns) / 1'000'000;
+    ASSERT_TRUE(attached) << attached.error().message;
+    RecordProperty("attach_ms", static_cast<int>(took_ms));
+    struct stat st {};
+    auto image = dir_ + "/images/" + attached->at(0).id.str() + ".img";
+    ASSERT_EQ(::stat(image.c_str(), &st), 0);
+    EXPECT_GE(st.st_size, static_cast<off_t>(2048 * kMiB));
+    EXPECT_LT(static_cast<std::uint64_t>(st.st_blocks) * 512, 8 * kMiB);
+    auto space = os::spaceOf(attached->at(0).source);
+    ASSERT_TRUE(space);
+    EXPECT_GE(space->available_bytes, 2048 * kMiB);
+}
+
+TEST_F(VolumeManagerTest, attachIsRepeatableAcrossARestart) {
+    auto execution = newExecution();
+    auto first = attach(execution, {volume("workspace", 8 * kMiB, 1000)});
+    ASSERT_TRUE(first);
+    ASSERT_TRUE(os::writeFileAtomic(first->at(0).source + "/kept", "text"));
+    restart();
+    ASSERT_TRUE(manager_->sweep({execution}, now()));
+    auto second = attach(execution, {volume("workspace", 8 * kMiB, 1000)});
+    ASSERT_TRUE(second);
+    EXPECT_EQ(second->at(0).id, first->at(0).id);
+    EXPECT_EQ(*os::readFile(second->at(0).source + "/kept", 100), "text");
+    EXPECT_EQ(store_.list()->size(), 1U);
+}
+
+TEST_F(VolumeManagerTest, unmountedImageKeepsItsContentAfterARestart) {
+    auto execution = newExecution();
+    auto first = attach(execution, {volume("workspace", 8 * kMiB, 1000)});
+    ASSERT_TRUE(first);
+    ASSERT_TRUE(os::writeFileAtomic(first->at(0).source + "/kept", "text"));
+    ASSERT_EQ(::umount2(first->at(0).source.c_str(), 0), 0);
+    restart();
+    auto second = attach(execution, {volume("workspace", 8 * kMiB, 1000)});
+    ASSERT_TRUE(second) << second.error().message;
+    EXPECT_EQ(*os::readFile(second->at(0).source + "/kept", 100), "text");
+}
+
+TEST_F(VolumeManagerTest, anImageIsNeverOnTwoLoopDevices) {
+    auto execution = newExecution();
+    auto first = attach(execution, {volume("workspace", 8 * kMiB, 1000)});
+    ASSERT_TRUE(first);
+    // What a container does: it holds the mount while the host's own goes away.
+    auto other = base_ + "/other";
+    ASSERT_TRUE(os::makeDirs(other));
+    ASSERT_EQ(::mount(first->at(0).source.c_str(), other.c_str(), nullptr, MS_BIND, nullptr), 0);
+    ASSERT_EQ(::umount2(first->at(0).source.c_str(), 0), 0);
+    restart();
+    auto second = attach(execution, {volume("workspace", 8 * kMiB, 1000)});
+    ASSERT_TRUE(second) << second.error().message;
+    ASSERT_TRUE(os::writeFileAtomic(second->at(0).source + "/seen", "both"));
+    EXPECT_EQ(*os::readFile(other + "/seen", 100), "both");
+    EXPECT_EQ(::umount2(other.c_str(), 0), 0);
+}
+
+TEST_F(VolumeManagerTest, ttlZeroIsDeletedAtDetach) {
+    auto execution = newExecution();
+    auto attached = attach(execution, {volume("workspace", 4 * kMiB, 0)});
+    ASSERT_TRUE(attached);
+    ASSERT_TRUE(detach(execution, now()));
+    EXPECT_FALSE(hasImage(attached->at(0).id));
+    EXPECT_FALSE(fs::exists(attached->at(0).source));
+    EXPECT_TRUE(store_.list()->empty());
+    EXPECT_TRUE(detach(execution, now()));
+}
+
+TEST_F(VolumeManagerTest, ttlCountsFromTheEndAndTheSweepDeletes) {
+    auto execution = newExecution();
+    auto attached = attach(execution, {volume("workspace", 4 * kMiB, 10'000)});
+    ASSERT_TRUE(attached);
+    auto id = attached->at(0).id;
+    UtcTime ended = now();
+    ASSERT_TRUE(detach(execution, ended));
+    auto record = manager_->get(id);
+    ASSERT_TRUE(record);
+    EXPECT_FALSE(record->mounted);
+    EXPECT_EQ(record->expires_at.ms, ended.ms + 10'000);
+    ASSERT_TRUE(manager_->sweep(noOne(), {ended.ms + 9'999}));
+    EXPECT_TRUE(hasImage(id));
+    ASSERT_TRUE(manager_->sweep(noOne(), {ended.ms + 10'000}));
+    EXPECT_FALSE(hasImage(id));
+    EXPECT_EQ(manager_->get(id).error().code, ErrorCode::kNotFound);
+}
+
+TEST_F(VolumeManagerTest, persistentOnesAreFoundAgainByTheAgent) {
+    auto first = newExecution();
+    auto attached = attach(first, {persistent("data", 8 * kMiB)});
+    ASSERT_TRUE(attached);
+    ASSERT_TRUE(os::writeFileAtomic(attached->at(0).source + "/kept", "for ever"));
+    EXPECT_EQ(manager_->erase(attached->at(0).id).error().code, ErrorCode::kConflict);
+    ASSERT_TRUE(detach(first, now()));
+    EXPECT_FALSE(fs::exists(attached->at(0).source));
+    ASSERT_TRUE(manager_->sweep(noOne(), {now().ms + 1'000'000'000}));
+    EXPECT_GT(manager_->get(attached->at(0).id)->used_bytes, 0U);
+
+    auto again = attach(newExecution(), {persistent("data", 8 * kMiB)});
+    ASSERT_TRUE(again);
+    EXPECT_EQ(again->at(0).id, attached->at(0).id);
+    EXPECT_EQ(*os::readFile(again->at(0).source + "/kept", 100), "for ever");
+    agent_ = AgentId::generate(os::systemRandom());
+    auto other = attach(newExecution(), {persistent("data", 8 * kMiB)});
+    ASSERT_TRUE(other);
+    EXPECT_NE(other->at(0).id, attached->at(0).id);
+}
+
+TEST_F(VolumeManagerTest, sharedVolumesGoWithTheirLastUser) {
+    auto first = newExecution(), second = newExecution();
+    auto a = attach(first, {persistent("data", 8 * kMiB)});
+    auto b = attach(second, {persistent("data", 8 * kMiB)});
+    ASSERT_TRUE(a && b);
+    EXPECT_EQ(a->at(0).id, b->at(0).id);
+    ASSERT_TRUE(detach(second, now()));
+    EXPECT_TRUE(*os::isMountPoint(a->at(0).source));
+    ASSERT_TRUE(detach(first, now()));
+    EXPECT_FALSE(fs::exists(a->at(0).source));
+}
+
+TEST_F(VolumeManagerTest, sourceMountsAnExistingVolume) {
+    auto execution = newExecution();
+    auto made = attach(execution, {volume("workspace", 4 * kMiB, 60'000)});
+    ASSERT_TRUE(made);
+    ASSERT_TRUE(os::writeFileAtomic(made->at(0).source + "/kept", "text"));
+    ASSERT_TRUE(detach(execution, now()));
+    auto request = volume("other", 4 * kMiB, 0);
+    request.source_volume_id = made->at(0).id.str();
+    auto again = attach(newExecution(), {request});
+    ASSERT_TRUE(again) << again.error().message;
+    EXPECT_EQ(*os::readFile(again->at(0).source + "/kept", 100), "text");
+    request.source_volume_id = VolumeId::generate(os::systemRandom()).str();
+    EXPECT_EQ(attach(newExecution(), {request}).error().code, ErrorCode::kNotFound);
+}
+
+TEST_F(VolumeManagerTest, allOrNone) {
+    Options capped;
+    capped.max_total_bytes = 20 * kMiB;
+    restart(capped);
+    auto execution = newExecution();
+    auto attached = attach(execution, {volume("one", 8 * kMiB), volume("two", 8 * kMiB),
+                                       volume("three", 8 * kMiB)});
+    ASSERT_FALSE(attached);
+    EXPECT_EQ(attached.error().code, ErrorCode::kStorageFull);
+    EXPECT_NE(attached.error().message.find("volume three"), std::string::npos);
+    EXPECT_TRUE(store_.list()->empty());
+    EXPECT_EQ(filesIn(dir_ + "/mnt"), 0U);
+    EXPECT_EQ(filesIn(dir_ + "/images"), 0U);
+
+    store_.refuse = true;
+    EXPECT_EQ(attach(execution, {volume("one", 8 * kMiB)}).error().code, ErrorCode::kStorageFull);
+    EXPECT_EQ(filesIn(dir_ + "/mnt"), 0U);
+    EXPECT_EQ(filesIn(dir_ + "/images"), 0U);
+}
+
+TEST_F(VolumeManagerTest, sweepAfterACrashRemovesWhatNobodyOwns) {
+    auto dead = newExecution(), live = newExecution();
+    auto gone = attach(dead, {volume("workspace", 4 * kMiB, 5'000)});
+    auto kept = attach(live, {volume("workspace", 4 * kMiB, 5'000)});
+    auto unknown = attach(newExecution(), {volume("workspace", 4 * kMiB, 5'000)});
+    ASSERT_TRUE(gone && kept && unknown);
+    ASSERT_TRUE(store_.erase(unknown->at(0).id));
+    ASSERT_TRUE(os::writeFileAtomic(
+        dir_ + "/images/" + VolumeId::generate(os::systemRandom()).str() + ".img.tmp", "half"));
+    restart();
+    UtcTime at = now();
+    ASSERT_TRUE(manager_->sweep({live}, at));
+    EXPECT_TRUE(*os::isMountPoint(kept->at(0).source));
+    EXPECT_FALSE(fs::exists(gone->at(0).source));
+    EXPECT_FALSE(hasImage(unknown->at(0).id));
+    EXPECT_EQ(store_.get(gone->at(0).id)->expires_at.ms, at.ms + 5'000);
+    EXPECT_EQ(filesIn(dir_ + "/images"), 2U);
+    ASSERT_TRUE(manager_->sweep({live}, {at.ms + 5'000}));
+    EXPECT_EQ(filesIn(dir_ + "/images"), 1U);
+    EXPECT_EQ(filesIn(dir_ + "/mnt"), 1U);
+}
+
+TEST_F(VolumeManagerTest, aSweepWithAnOldListSparesFreshOnes) {
+    auto execution = newExecution();
+    auto attached = attach(execution, {volume("workspace", 4 * kMiB, 0)});
+    ASSERT_TRUE(attached);
+    ASSERT_TRUE(manager_->sweep(noOne(), now()));
+    EXPECT_TRUE(*os::isMountPoint(attached->at(0).source));
+}
+
+TEST_F(VolumeManagerTest, aBusyMountIsDetachedLazily) {
+    auto execution = newExecution();
+    auto attached = attach(execution, {volume("workspace", 4 * kMiB, 0)});
+    ASSERT_TRUE(attached);
+    auto held = os::openFile(attached->at(0).source, O_RDONLY | O_DIRECTORY);
+    ASSERT_TRUE(held);
+    ASSERT_TRUE(unmountImage(attached->at(0).source, Deadline::in(os::systemClock().boot(), 20)));
+    EXPECT_FALSE(*os::isMountPoint(attached->at(0).source));
+    EXPECT_TRUE(detach(execution, now()));
+}
+
+TEST_F(VolumeManagerTest, fiftyAtOnceLeaveNothingBehind) {
+    std::vector<VolumeId> ids;
+    std::vector<std::thread> threads;
+    std::mutex mutex;
+    for (int t = 0; t < 5; ++t)
+        threads.emplace_back([&] {
+            for (int i = 0; i < 10; ++i) {
+                auto execution = newExecution();
+                auto attached = attach(execution, {volume("workspace", 4 * kMiB, 0)});
+                ASSERT_TRUE(attached) << attached.error().message;
+                ASSERT_TRUE(os::writeFileAtomic(attached->at(0).source + "/f", "x"));
+                auto detached = detach(execution, now());
+                ASSERT_TRUE(detached) << detached.error().message;
+                std::lock_guard lock(mutex);
+                ids.push_back(attached->at(0).id);
+            }
+        });
+    for (auto& thread : threads) thread.join();
+    EXPECT_EQ(std::set(ids.begin(), ids.end()).size(), 50U);
+    EXPECT_EQ(filesIn(dir_ + "/images"), 0U);
+    EXPECT_EQ(filesIn(dir_ + "/mnt"), 0U);
+    EXPECT_TRUE(store_.list()->empty());
+    EXPECT_EQ(os::readFile("/proc/self/mountinfo", 1 << 24)->find(base_), std::string::npos);
+    for (const auto& entry : fs::directory_iterator("/sys/block")) {
+        auto backing = os::readFile(entry.path().string() + "/loop/backing_file", 8192);
+        EXPECT_TRUE(!backing || backing->find(base_) == std::string::npos) << *backing;
+    }
+}
+
+}  // namespace
+}  // namespace aegis::volume
