@@ -281,4 +281,9 @@ Result<EventData> decodeData(std::string_view type, int version, const json::Val
 /// {"seq","time","execution_id","agent_id","type","iteration"?,"candidate"?,"sandbox"?,"data"}.
 json::Object toJson(const Event& event, const ExecutionId& execution, const AgentId& agent);
 
+/// The same from parts already encoded: for events of a type that this build does not know. Of `head`
+/// everything but its data is used.
+json::Object envelopeJson(const Event& head, std::string_view type, json::Object data,
+                          const ExecutionId& execution, const AgentId& agent);
+
 }  // namespace aegis::execution
