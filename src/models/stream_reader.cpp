@@ -8,15 +8,21 @@ namespace {
 // What an answer of the allowed size may need beside its text.
 constexpr std::uint64_t kEnvelopeBytes = 64 * 1024;
 
-// Whether a line, which may be cut, is one of an event stream.
-bool isStreamLine(std::string_view line) {
-    if (line.empty()) return false;
-    for (std::string_view field : {":", "data", "event", "id", "retry"})
-        if (line.starts_with(field) || field.starts_with(line)) return true;
+constexpr std::size_t kHeadBytes = 8;
+
+// Whether a text, which may be cut, starts as an event stream does.
+bool startsAsStream(std::string_view head) {
+    for (std::string_view field : {":", "data:", "event:", "id:", "retry:"})
+        if (head.starts_with(field) || field.starts_with(head)) return true;
     return false;
 }
 
 }  // namespace
+
+StreamReader::StreamReader(WireNames tools, std::uint64_t max_bytes)
+    : builder_(std::move(tools), max_bytes),
+      max_bytes_(max_bytes),
+      events_(static_cast<std::size_t>(max_bytes + kEnvelopeBytes)) {}
 
 Error StreamReader::failed(Error error) {
     if (fault_ != Fault::kNone) return error_;
@@ -57,64 +63,34 @@ Status StreamReader::feed(std::string_view bytes, const DeltaFn& delta) {
     if (mode_ == Mode::kUnknown) {
         std::size_t first = bytes.find_first_not_of(" \t\r\n");
         if (first == std::string_view::npos) return {};
-        mode_ = bytes[first] == '{' ? Mode::kDocument : Mode::kStream;
+        bytes.remove_prefix(first);
+        mode_ = bytes.front() == '{' ? Mode::kDocument : Mode::kStream;
     }
     Status status;
     if (mode_ == Mode::kStream) {
         status = feedStream(bytes, delta);
-    } else if (line_.size() + bytes.size() > max_bytes_ + kEnvelopeBytes) {
+    } else if (document_.size() + bytes.size() > max_bytes_ + kEnvelopeBytes) {
         status = tooLarge("the answer");
     } else {
-        line_ += bytes;
+        document_ += bytes;
     }
     if (!status) return failed(std::move(status.error()));
     return {};
 }
 
 Status StreamReader::feedStream(std::string_view bytes, const DeltaFn& delta) {
-    while (!bytes.empty() && !complete_) {
-        if (after_cr_ && bytes.front() == '\n') bytes.remove_prefix(1);
-        after_cr_ = false;
-        std::size_t end = bytes.find_first_of("\r\n");
-        std::string_view part = bytes.substr(0, end);
-        if (line_.size() + data_.size() + part.size() > max_bytes_ + kEnvelopeBytes)
-            return tooLarge("one event of the answer");
-        line_ += part;
-        if (end == std::string_view::npos) return {};
-        after_cr_ = bytes[end] == '\r';
-        bytes.remove_prefix(end + 1);
-        AEGIS_CHECK(onLine(delta));
-        line_.clear();
-    }
-    return {};
-}
-
-Status StreamReader::onLine(const DeltaFn& delta) {
-    if (line_.empty()) {
-        std::string data = std::move(data_), type = std::move(type_);
-        data_.clear();
-        type_.clear();
-        if (!std::exchange(has_data_, false)) return {};
-        return onEvent(type, data, delta);
-    }
-    std::string_view line = line_;
-    is_stream_ = is_stream_ || isStreamLine(line);
-    std::size_t colon = line.find(':');
-    std::string_view field = line.substr(0, colon);
-    std::string_view value = colon == std::string_view::npos ? "" : line.substr(colon + 1);
-    if (value.starts_with(' ')) value.remove_prefix(1);
-    if (field == "event") {
-        type_ = value;
-    } else if (field == "data") {
-        if (has_data_) data_ += '\n';
-        has_data_ = true;
-        data_ += value;
-    }
+    if (head_.size() < kHeadBytes) head_ += bytes.substr(0, kHeadBytes - head_.size());
+    Status status;
+    auto read = events_.feed(bytes, [&](const wire::SseEvent& event) {
+        if (status && !complete_) status = onEvent(event.event, event.data, delta);
+    });
+    if (!status) return status;
+    if (!read) return tooLarge("one event of the answer");
     return {};
 }
 
 Status StreamReader::finishDocument(const DeltaFn& delta) {
-    auto document = json::parse(line_);
+    auto document = json::parse(document_);
     if (!document) {
         // A text that ends too early is a cut connection, not nonsense.
         if (document.error().message.ends_with("the text ends too early")) reported_ = Fault::kCut;
@@ -129,7 +105,7 @@ Result<ports::ModelAnswer> StreamReader::finish(const DeltaFn& delta) {
         if (auto status = finishDocument(delta); !status) return failed(std::move(status.error()));
     }
     if (!complete_) {
-        if (mode_ == Mode::kStream && !is_stream_ && !isStreamLine(line_))
+        if (mode_ == Mode::kStream && !startsAsStream(head_))
             return failed(nonsense("neither a stream of events nor JSON"));
         reported_ = Fault::kCut;
         return failed({ErrorCode::kUnreachable, "the answer ended before it was complete"});

@@ -1,12 +1,13 @@
 #pragma once
 
 #include "models/answer_builder.h"
+#include "wire/sse.h"
 
 namespace aegis::models {
 
-/// The part of reading that all dialects share: tells a stream of server-sent events (WHATWG HTML, 9.2)
-/// from one JSON document (servers that do not stream), splits events, keeps the limits, and remembers
-/// the first fault. Nothing is buffered but one event or, without a stream, the document.
+/// The part of reading that all dialects share: tells a stream of server-sent events from one JSON
+/// document (servers that do not stream), keeps the limits, and remembers the first fault. Nothing is
+/// buffered but one event or, without a stream, the document.
 class StreamReader : public AnswerReader {
   public:
     Status feed(std::string_view bytes, const DeltaFn& delta) final;
@@ -15,8 +16,7 @@ class StreamReader : public AnswerReader {
     Fault fault() const final { return fault_; }
 
   protected:
-    StreamReader(WireNames tools, std::uint64_t max_bytes)
-        : builder_(std::move(tools), max_bytes), max_bytes_(max_bytes) {}
+    StreamReader(WireNames tools, std::uint64_t max_bytes);
 
     /// One event of a stream.
     virtual Status onEvent(std::string_view type, std::string_view data, const DeltaFn& delta) = 0;
@@ -31,20 +31,16 @@ class StreamReader : public AnswerReader {
 
   private:
     Status feedStream(std::string_view bytes, const DeltaFn& delta);
-    Status onLine(const DeltaFn& delta);
     Status finishDocument(const DeltaFn& delta);
     Status tooLarge(std::string_view what);
     Error failed(Error error);
 
     enum class Mode : std::uint8_t { kUnknown, kStream, kDocument } mode_ = Mode::kUnknown;
     std::uint64_t max_bytes_;
-    std::string line_;  ///< kStream: the line so far; kDocument: everything so far
-    std::string type_;
-    std::string data_;
-    bool has_data_ = false;
-    bool after_cr_ = false;
+    wire::SseReader events_;
+    std::string head_;      ///< kStream: its first bytes
+    std::string document_;  ///< kDocument: everything so far
     bool complete_ = false;
-    bool is_stream_ = false;  ///< a line of the event stream format was seen
     Fault fault_ = Fault::kNone;
     Fault reported_ = Fault::kNone;
     Error error_;
