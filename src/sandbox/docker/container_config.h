@@ -1,0 +1,48 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "ports/sandbox.h"
+#include "sandbox/docker/engine.h"
+#include "sandbox/docker/mounts.h"
+#include "sandbox/docker/run_dir.h"
+#include "text/json.h"
+
+namespace aegis::sandbox {
+
+inline constexpr const char* kLabelNode = "aegis.node";
+inline constexpr const char* kLabelExecution = "aegis.execution";
+inline constexpr const char* kLabelSandbox = "aegis.sandbox";  ///< the ordinal
+inline constexpr const char* kLabelIteration = "aegis.iteration";
+inline constexpr const char* kLabelAgent = "aegis.agent";
+inline constexpr const char* kLabelRun = "aegis.run";  ///< the run directory's name
+
+/// Below this the engine's own threads that set a container up do not fit; the limit is lowered to the
+/// manifest's once they are gone.
+inline constexpr int kPidsToStart = 32;
+
+struct ContainerPlan {
+    const ports::SandboxSpec* spec = nullptr;
+    NodeId node;
+    const ImageInfo* image = nullptr;
+    const std::vector<HostMount>* mounts = nullptr;
+    RunDir run;
+    std::string guest_dir;  ///< holds init and bootstrap.py
+    int host_cpus = 1;
+    std::string network_mode = "none";
+};
+
+/// The body of `POST /containers/create`: everything in one call. Pure.
+json::Object containerConfig(const ContainerPlan& plan);
+
+/// The payload's working directory: the specification's, else the image's, else /tmp.
+std::string workingDirectory(const ports::SandboxSpec& spec, const ImageInfo& image);
+
+/// The payload's environment as NAME=value: the image's, then HOME, where the guest's init serves the
+/// daemon's socket, and the specification's on top. `api_port` 0: not served.
+std::vector<std::string> payloadEnv(const ports::SandboxSpec& spec, const ImageInfo& image,
+                                    int api_port);
+
+}  // namespace aegis::sandbox

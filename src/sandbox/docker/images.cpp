@@ -1,0 +1,96 @@
+#include "sandbox/docker/images.h"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "sandbox/docker/engine_answers.h"
+
+namespace aegis::sandbox {
+namespace {
+
+constexpr std::string_view kManaged = "aegis/";
+
+bool isArchive(std::string_view image) { return image.ends_with(".tar"); }
+
+bool mayPull(std::string_view image, std::string_view policy) {
+    return policy != "Never" && !image.starts_with(kManaged);
+}
+
+Error missing(const std::string& image) {
+    const auto message = fmt::format("image {} is not on this machine", image);
+    if (image.starts_with(kManaged)) {
+        const auto name = splitReference(image);
+        return {ErrorCode::kNotFound, message,
+                fmt::format("aegis image build {} {}", name.repository.substr(kManaged.size()),
+                            name.tag)};
+    }
+    return {ErrorCode::kNotFound, message,
+            fmt::format("`docker pull {}`, or set image_pull_policy: IfNotPresent", image)};
+}
+
+/// What tells one content of the file from another, short of reading it.
+Result<std::string> identity(const std::string& path) {
+    struct stat st {};
+    if (::stat(path.c_str(), &st) != 0) return errnoError(errno, "image archive " + path);
+    if (!S_ISREG(st.st_mode))
+        return {ErrorCode::kInvalid, fmt::format("image archive {}: is no file", path)};
+    if (::access(path.c_str(), R_OK) != 0) return errnoError(errno, "image archive " + path);
+    return fmt::format("{}|{}|{}|{}|{}.{:09}", path, st.st_dev, st.st_ino, st.st_size,
+                       st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+}
+
+}  // namespace
+
+Result<std::string> Images::loadArchive(const std::string& path, Deadline deadline) {
+    AEGIS_TRY(const auto key, identity(path));
+    std::lock_guard lock(mutex_);
+    if (auto known = loaded_.find(key); known != loaded_.end()) {
+        if (engine_.inspectImage(known->second, deadline)) return known->second;
+        loaded_.erase(known);  // removed from the engine since
+    }
+    auto reference = engine_.loadImage(path, deadline);
+    if (!reference)
+        return std::move(reference.error()).within(fmt::format("image archive {}", path));
+    loaded_[key] = *reference;
+    return reference;
+}
+
+Result<ImageInfo> Images::resolve(const std::string& image, const std::string& policy,
+                                  Deadline deadline) {
+    if (isArchive(image)) {
+        AEGIS_TRY(const auto reference, loadArchive(image, deadline));
+        return engine_.inspectImage(reference, deadline);
+    }
+    const bool always = policy == "Always" && mayPull(image, policy);
+    if (!always) {
+        auto info = engine_.inspectImage(image, deadline);
+        if (info || info.error().code != ErrorCode::kNotFound) return info;
+        if (!mayPull(image, policy)) return missing(image);
+    }
+    if (auto pulled = engine_.pullImage(image, deadline); !pulled) {
+        auto& error = pulled.error();
+        if (error.code == ErrorCode::kUnreachable || error.code == ErrorCode::kPermissionDenied)
+            return std::move(error);
+        return {error.code == ErrorCode::kTimeout ? ErrorCode::kTimeout : ErrorCode::kNotFound,
+                fmt::format("image {} could not be pulled: {}", image, error.message),
+                always ? "check the name and the registry, or set image_pull_policy: IfNotPresent"
+                       : "check the name and the registry, or `docker load` the image"};
+    }
+    return engine_.inspectImage(image, deadline);
+}
+
+Status Images::check(const std::string& image, const std::string& policy, Deadline deadline) {
+    if (isArchive(image)) {
+        auto key = identity(image);
+        return key ? Status{} : Status{std::move(key.error())};
+    }
+    auto info = engine_.inspectImage(image, deadline);
+    if (info) return {};
+    if (info.error().code != ErrorCode::kNotFound) return std::move(info.error());
+    return mayPull(image, policy) ? Status{} : Status{missing(image)};
+}
+
+}  // namespace aegis::sandbox

@@ -1,0 +1,121 @@
+#include "sandbox/docker/mounts.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/openat2.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string_view>
+
+#include "os/files.h"
+
+namespace aegis::sandbox {
+namespace {
+
+constexpr uid_t kGuestUid = 1000;
+constexpr gid_t kGuestGid = 1000;
+
+/// O_PATH descriptor of `path` beneath `dir`; -1 and errno. `path` may be empty: `dir` itself.
+os::Fd openBeneath(int dir, const std::string& path) {
+    open_how how{};
+    how.flags = O_PATH | O_CLOEXEC;
+    how.resolve =
+        RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+    const char* name = path.empty() ? "." : path.c_str();
+    return os::Fd(static_cast<int>(::syscall(SYS_openat2, dir, name, &how, sizeof how)));
+}
+
+Error refusal(int err, const std::string& volume, std::string_view path) {
+    const auto where = fmt::format("volume {}: {}", volume, path);
+    if (err == ELOOP || err == EXDEV)
+        return {ErrorCode::kPermissionDenied,
+                where + ": is or passes a symbolic link or a mount, and is not followed"};
+    return errnoError(err, where);
+}
+
+Result<os::Fd> openRoot(const ports::AttachedVolume& volume) {
+    auto root = os::openFile(volume.source, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+    if (!root) return std::move(root.error()).within("volume " + volume.name);
+    return root;
+}
+
+/// Makes `path` beneath the root, component by component; what exists stays as it is.
+Status createBeneath(const ports::AttachedVolume& volume, std::string_view path) {
+    AEGIS_TRY(os::Fd dir, openRoot(volume));
+    std::string_view rest = path;
+    while (!rest.empty()) {
+        const auto slash = rest.find('/');
+        const std::string name(rest.substr(0, slash));
+        rest.remove_prefix(slash == rest.npos ? rest.size() : slash + 1);
+        if (name.empty()) continue;
+        os::Fd next = openBeneath(dir.get(), name);
+        if (!next && errno == ENOENT) {
+            if (::mkdirat(dir.get(), name.c_str(), 0755) != 0 && errno != EEXIST)
+                return refusal(errno, volume.name, path);
+            next = openBeneath(dir.get(), name);
+            if (next && ::fchownat(next.get(), "", kGuestUid, kGuestGid, AT_EMPTY_PATH) != 0)
+                return refusal(errno, volume.name, path);
+        }
+        if (!next) return refusal(errno, volume.name, path);
+        dir = std::move(next);
+    }
+    return {};
+}
+
+/// The part of `path` below `mount_point`; nullopt when it is not under it.
+std::optional<std::string_view> below(std::string_view path, std::string_view mount_point) {
+    if (!path.starts_with(mount_point)) return std::nullopt;
+    path.remove_prefix(mount_point.size());
+    if (!path.empty() && path.front() != '/') return std::nullopt;
+    if (!path.empty()) path.remove_prefix(1);
+    return path;
+}
+
+Status createListed(const ports::SandboxSpec& spec) {
+    for (const auto& path : spec.create_directories) {
+        for (const auto& volume : spec.volumes) {
+            const auto rest = below(path, volume.mount_point);
+            if (!rest) continue;
+            AEGIS_CHECK(createBeneath(volume, *rest));
+            break;
+        }
+    }
+    return {};
+}
+
+const ports::AttachedVolume* findVolume(const ports::SandboxSpec& spec, const std::string& name) {
+    for (const auto& volume : spec.volumes)
+        if (volume.name == name) return &volume;
+    return nullptr;
+}
+
+}  // namespace
+
+Result<std::vector<HostMount>> resolveMounts(const ports::SandboxSpec& spec) {
+    AEGIS_CHECK(createListed(spec));
+    std::vector<HostMount> out;
+    for (const auto& grant : spec.mounts) {
+        const auto* volume = findVolume(spec, grant.volume_name);
+        if (volume == nullptr)
+            return {ErrorCode::kInternal, "volume " + grant.volume_name + " is not attached"};
+        AEGIS_TRY(os::Fd root, openRoot(*volume));
+        os::Fd entry = openBeneath(root.get(), grant.sub_path);
+        if (!entry && errno == ENOENT && !grant.writable) continue;
+        struct stat st {};
+        if (!entry || ::fstat(entry.get(), &st) != 0)
+            return refusal(errno, volume->name, grant.sub_path);
+        if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))
+            return {ErrorCode::kPermissionDenied,
+                    fmt::format("volume {}: {}: is neither a directory nor a file", volume->name,
+                                grant.sub_path)};
+        auto source = volume->source;
+        if (!grant.sub_path.empty()) source += "/" + grant.sub_path;
+        out.push_back({std::move(source), grant.mount_path, !grant.writable});
+    }
+    return out;
+}
+
+}  // namespace aegis::sandbox

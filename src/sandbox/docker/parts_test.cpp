@@ -1,0 +1,314 @@
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include "os/clock.h"
+#include "os/files.h"
+#include "sandbox/docker/cgroup.h"
+#include "sandbox/docker/container_config.h"
+#include "sandbox/docker/engine_answers.h"
+#include "sandbox/docker/mounts.h"
+#include "sandbox/docker/run_dir.h"
+#include "sandbox/docker/seccomp_profile.h"
+
+namespace aegis::sandbox {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct TempDir {
+    TempDir() {
+        char name[] = "/tmp/aegis-docker-test-XXXXXX";
+        path = ::mkdtemp(name);
+    }
+    ~TempDir() { fs::remove_all(path); }
+    std::string path;
+};
+
+NodeId testNode() { return NodeId::generate(os::systemRandom()); }
+
+TEST(Cgroup, FindsTheCounterInBothLayouts) {
+    EXPECT_EQ(oomFileOf("12:pids:/docker/ab\n5:cpu,memory:/docker/ab\n0::/x\n"),
+              "/sys/fs/cgroup/memory/docker/ab/memory.oom_control");
+    EXPECT_EQ(oomFileOf("0::/system.slice/docker-ab.scope\n"),
+              "/sys/fs/cgroup/system.slice/docker-ab.scope/memory.events");
+    EXPECT_EQ(oomFileOf("3:cpumemory:/docker/ab\n"), std::nullopt);
+    EXPECT_EQ(oomFileOf(""), std::nullopt);
+    EXPECT_EQ(oomFileOf("garbage\n:\n::\n0::relative"), std::nullopt);
+}
+
+TEST(Cgroup, ReadsTheCounter) {
+    EXPECT_EQ(parseOomKills("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), 3U);
+    EXPECT_EQ(parseOomKills("low 0\noom 4\noom_kill 2\noom_group_kill 1\n"), 2U);
+    EXPECT_EQ(parseOomKills("oom_kill_disable 1\n"), std::nullopt);
+    EXPECT_EQ(parseOomKills("oom_kill x\n"), std::nullopt);
+}
+
+TEST(Cgroup, TellsTheContainersFirstProcess) {
+    EXPECT_TRUE(isFirstProcess("Name:\tinit\nNSpid:\t4711\t1\nNSpgid:\t1\n"));
+    EXPECT_FALSE(isFirstProcess("NSpid:\t4711\t12\n"));
+    EXPECT_FALSE(isFirstProcess("NSpid:\t1\n")) << "the host's own first process";
+    EXPECT_FALSE(isFirstProcess("Name:\tNSpid:\t4\t1\n"));
+    const std::string id(64, 'a');
+    EXPECT_TRUE(inCgroupOf("0::/system.slice/docker-" + id + ".scope\n", id));
+    EXPECT_FALSE(inCgroupOf("0::/docker/" + std::string(64, 'b') + "\n", id));
+    EXPECT_FALSE(inCgroupOf("0::/anything", ""));
+}
+
+TEST(EngineAnswers, SplitsReferences) {
+    auto split = [](std::string_view text) {
+        const auto name = splitReference(text);
+        return name.repository + " " + name.tag;
+    };
+    EXPECT_EQ(split("python"), "python latest");
+    EXPECT_EQ(split("aegis/python:3.11"), "aegis/python 3.11");
+    EXPECT_EQ(split("host:5000/a/b"), "host:5000/a/b latest");
+    EXPECT_EQ(split("host:5000/a/b:c"), "host:5000/a/b c");
+    EXPECT_EQ(split("a/b@sha256:00"), "a/b sha256:00");
+    EXPECT_EQ(split("a/b:c@sha256:00"), "a/b sha256:00");
+}
+
+TEST(EngineAnswers, ErrorsAreOneCleanLine) {
+    const auto error = engineError(404, R"({"message":"No such image: x\u001b[31m\nmore\n"})");
+    EXPECT_EQ(error.code, ErrorCode::kNotFound);
+    EXPECT_EQ(error.message, "Docker Engine: No such image: x [31m more");
+    EXPECT_EQ(engineError(500, "<html>").message, "Docker Engine: HTTP status 500");
+    EXPECT_EQ(engineError(503, "").code, ErrorCode::kUnavailable);
+    EXPECT_LE(oneLine(std::string(100'000, 'x')).size(), 1024U);
+    EXPECT_FALSE(progressError(*json::parse(R"({"errorDetail":{"message":"m"},"error":"m"})")));
+    EXPECT_TRUE(progressError(*json::parse(R"({"status":"Pulling"})")));
+}
+
+TEST(EngineAnswers, RefusesWhatMakesNoSense) {
+    EXPECT_FALSE(imageInfo(*json::parse(R"({"Config":{}})")));
+    EXPECT_FALSE(containerState(*json::parse(R"({"State":"running"})")));
+    EXPECT_FALSE(containerState(*json::parse(R"({"State":{"Pid":-4}})")));
+    EXPECT_FALSE(containerList(*json::parse(R"([{"Id":"../../etc"}])")));
+    EXPECT_FALSE(containerList(*json::parse(R"({"Id":"x"})")));
+    EXPECT_FALSE(isContainerId(std::string(64, 'G')));
+    const auto info = imageInfo(*json::parse(
+        R"({"Id":"sha256:1","Config":{"Env":["A=b",7],"Volumes":{"/data":{}},"Cmd":["x"]}})"));
+    ASSERT_TRUE(info);
+    EXPECT_EQ(info->env, std::vector<std::string>{"A=b"});
+    EXPECT_EQ(info->volumes, std::vector<std::string>{"/data"});
+    EXPECT_TRUE(info->declares_command);
+    EXPECT_EQ(loadedReference("Loaded image: a/b:c\n"), "a/b:c");
+    EXPECT_EQ(loadedReference("Loaded image ID: sha256:1\n"), "sha256:1");
+    EXPECT_EQ(loadedReference("Loading layer"), "");
+}
+
+TEST(SeccompProfile, AllowsAListAndNothingElse) {
+    const auto profile = json::parse(seccompProfile());
+    ASSERT_TRUE(profile);
+    EXPECT_EQ(json::getString(*profile, "defaultAction"), "SCMP_ACT_ERRNO");
+    std::set<std::string> allowed;
+    for (const auto& rule : json::find(*profile, "syscalls")->get_array()) {
+        if (json::find(rule, "args") != nullptr) continue;
+        if (json::getString(rule, "action") != "SCMP_ACT_ALLOW") continue;
+        for (const auto& name : json::find(rule, "names")->get_array())
+            EXPECT_TRUE(allowed.insert(std::string(json::view(name.get_string()))).second);
+    }
+    for (const char* name : {"read", "execve", "futex", "recvmsg", "wait4", "openat2"})
+        EXPECT_TRUE(allowed.contains(name)) << name;
+    for (const char* name :
+         {"socket", "socketpair", "clone", "clone3", "unshare", "setns", "mount", "umount2", "bpf",
+          "keyctl", "add_key", "userfaultfd", "io_uring_setup", "io_uring_enter", "ptrace",
+          "process_vm_readv", "perf_event_open", "open_by_handle_at", "pivot_root", "fsopen",
+          "move_mount", "personality", "kexec_load", "init_module", "pidfd_getfd"})
+        EXPECT_FALSE(allowed.contains(name)) << name;
+}
+
+struct ConfigTest : ::testing::Test {
+    ConfigTest() {
+        spec.id = {ExecutionId::generate(os::systemRandom()), 3};
+        spec.agent_name = "python-coder";
+        spec.iteration = 2;
+        spec.cpu_millicores = 1500;
+        spec.memory_bytes = 64 << 20;
+        spec.tmp_bytes = 32 << 20;
+        spec.pids = 100;
+        image.id = "sha256:1";
+        image.env = {"PATH=/opt/bin", "A=image", "B=image"};
+        plan.spec = &spec;
+        plan.node = testNode();
+        plan.image = &image;
+        plan.mounts = &mounts;
+        plan.run.name = "01234567";
+        plan.run.shared = "/run/aegis/n/01234567";
+        plan.guest_dir = "/usr/share/aegis/guest";
+        plan.host_cpus = 4;
+    }
+    json::Value host() { return *json::find(config = containerConfig(plan), "HostConfig"); }
+    const json::Value* mountAt(std::string_view target) {
+        hosted = host();
+        for (const auto& mount : json::find(hosted, "Mounts")->get_array())
+            if (json::getString(mount, "Target") == target) return &mount;
+        return nullptr;
+    }
+
+    ports::SandboxSpec spec;
+    ImageInfo image;
+    std::vector<HostMount> mounts;
+    ContainerPlan plan;
+    json::Value config, hosted;
+};
+
+TEST_F(ConfigTest, DeniesByDefault) {
+    const auto value = host();
+    EXPECT_EQ(json::getString(config, "User"), "1000:1000");
+    EXPECT_EQ(json::getString(value, "NetworkMode"), "none");
+    EXPECT_TRUE(json::getBool(value, "ReadonlyRootfs"));
+    EXPECT_EQ(json::dump(*json::find(value, "CapDrop")), R"(["ALL"])");
+    EXPECT_EQ(json::getInt(value, "NanoCpus"), 1'500'000'000);
+    EXPECT_EQ(json::getInt(value, "Memory"), 64 << 20);
+    EXPECT_EQ(json::getInt(value, "MemorySwap"), 64 << 20);
+    EXPECT_EQ(json::getInt(value, "PidsLimit"), 101) << "PID 1 is not counted against the agent";
+    EXPECT_EQ(json::dump(*json::find(value, "Tmpfs")),
+              R"({"/tmp":"rw,exec,nosuid,nodev,mode=1777,size=33554432"})");
+    const auto* labels = json::find(config, "Labels");
+    EXPECT_EQ(json::getString(*labels, "aegis.node"), plan.node.str());
+    EXPECT_EQ(json::getString(*labels, "aegis.sandbox"), "3");
+    EXPECT_EQ(json::getString(*labels, "aegis.iteration"), "2");
+}
+
+TEST_F(ConfigTest, CapsWhatTheHostLacksAndKeepsRoomToStart) {
+    plan.host_cpus = 1;
+    spec.pids = 4;
+    const auto value = host();
+    EXPECT_EQ(json::getInt(value, "NanoCpus"), 1'000'000'000);
+    EXPECT_EQ(json::getInt(value, "PidsLimit"), kPidsToStart);
+}
+
+TEST_F(ConfigTest, MountsAreBindsAndImageVolumesReadOnly) {
+    image.volumes = {"/data", "/workspace", "/tmp"};
+    mounts = {{"/v/1", "/workspace", false}};
+    ASSERT_NE(mountAt("/workspace"), nullptr);
+    EXPECT_FALSE(json::getBool(*mountAt("/workspace"), "ReadOnly", true));
+    EXPECT_EQ(json::getString(*mountAt("/workspace"), "Type"), "bind");
+    ASSERT_NE(mountAt("/data"), nullptr);
+    EXPECT_EQ(json::getString(*mountAt("/data"), "Type"), "volume");
+    EXPECT_TRUE(json::getBool(*mountAt("/data"), "ReadOnly"));
+    EXPECT_EQ(mountAt("/tmp"), nullptr) << "the tmpfs covers it";
+    EXPECT_TRUE(json::getBool(*mountAt("/aegis/run"), "ReadOnly"));
+    EXPECT_TRUE(json::getBool(*mountAt("/aegis/bin"), "ReadOnly"));
+}
+
+TEST_F(ConfigTest, EnvironmentIsTheImagesThenOurs) {
+    spec.env = {{"B", "spec"}, {"OPENAI_API_KEY", "given"}};
+    const auto env = payloadEnv(spec, image, 7411);
+    auto has = [&](const std::string& entry) {
+        return std::find(env.begin(), env.end(), entry) != env.end();
+    };
+    EXPECT_TRUE(has("PATH=/opt/bin"));
+    EXPECT_TRUE(has("A=image"));
+    EXPECT_TRUE(has("B=spec"));
+    EXPECT_TRUE(has("HOME=/tmp"));
+    EXPECT_TRUE(has("AEGIS_ORCHESTRATOR_URL=http://127.0.0.1:7411"));
+    EXPECT_TRUE(has("OPENAI_BASE_URL=http://127.0.0.1:7411/v1"));
+    EXPECT_TRUE(has("OPENAI_API_KEY=given"));
+    EXPECT_EQ(workingDirectory(spec, image), "/tmp");
+    image.working_dir = "/app";
+    EXPECT_EQ(workingDirectory(spec, image), "/app");
+    spec.cwd = "/workspace";
+    EXPECT_EQ(workingDirectory(spec, image), "/workspace");
+}
+
+TEST(RunDirs, MakesRemovesAndSweeps) {
+    TempDir temp;
+    auto dirs = RunDirs::open(testNode(), os::systemRandom(), temp.path + "/run");
+    ASSERT_TRUE(dirs) << dirs.error().message;
+    auto one = dirs->create();
+    auto two = dirs->create();
+    ASSERT_TRUE(one && two);
+    struct stat st {};
+    ASSERT_EQ(::stat(one->shared.c_str(), &st), 0);
+    EXPECT_EQ(st.st_mode & 0777, 0755U);
+    ASSERT_EQ(::stat(one->captures.c_str(), &st), 0);
+    EXPECT_EQ(st.st_mode & 0777, 0700U);
+    ASSERT_EQ(::stat(dirs->root().c_str(), &st), 0);
+    EXPECT_EQ(st.st_mode & 0777, 0700U);
+
+    auto capture = makeCapture(*one, "stdout");
+    ASSERT_TRUE(capture);
+    ASSERT_TRUE(os::writeAll(capture->writer.get(), "hello"));
+    EXPECT_EQ(readCapture(capture->reader, 4), "hell");
+
+    ASSERT_TRUE(dirs->sweep({two->name}));
+    EXPECT_FALSE(fs::exists(one->shared));
+    EXPECT_FALSE(fs::exists(one->captures));
+    EXPECT_TRUE(fs::exists(two->shared));
+    EXPECT_TRUE(fs::exists(two->captures));
+    ASSERT_TRUE(RunDirs::remove(*two));
+    EXPECT_TRUE(fs::is_empty(dirs->root()));
+}
+
+TEST(RunDirs, RefusesALinkAndAPathTooLongForASocket) {
+    TempDir temp;
+    fs::create_directory(temp.path + "/elsewhere");
+    fs::create_symlink(temp.path + "/elsewhere", temp.path + "/run");
+    EXPECT_FALSE(RunDirs::open(testNode(), os::systemRandom(), temp.path + "/run"));
+    EXPECT_FALSE(RunDirs::open(testNode(), os::systemRandom(), temp.path + std::string(60, 'x')));
+}
+
+struct MountsTest : ::testing::Test {
+    void SetUp() override {
+        if (::geteuid() != 0) GTEST_SKIP() << "needs root: directories are given to 1000:1000";
+        fs::create_directory(temp.path + "/vol");
+        spec.volumes = {{VolumeId{}, "workspace", "/workspace", temp.path + "/vol"}};
+    }
+    TempDir temp;
+    ports::SandboxSpec spec;
+};
+
+TEST_F(MountsTest, CreatesListedDirectoriesForTheGuest) {
+    spec.create_directories = {"/workspace/a", "/workspace/a/b", "/elsewhere/x"};
+    spec.mounts = {{"workspace", "", "/workspace", false},
+                   {"workspace", "a/b", "/workspace/a/b", true},
+                   {"workspace", "missing", "/workspace/missing", false}};
+    const auto mounts = resolveMounts(spec);
+    ASSERT_TRUE(mounts) << mounts.error().message;
+    const std::vector<HostMount> expected{
+        {temp.path + "/vol", "/workspace", true},
+        {temp.path + "/vol/a/b", "/workspace/a/b", false}};
+    EXPECT_EQ(*mounts, expected);
+    struct stat st {};
+    for (const char* path : {"/vol/a", "/vol/a/b"}) {
+        ASSERT_EQ(::stat((temp.path + path).c_str(), &st), 0);
+        EXPECT_EQ(st.st_uid, 1000U);
+        EXPECT_EQ(st.st_gid, 1000U);
+    }
+}
+
+TEST_F(MountsTest, DoesNotFollowPlantedLinks) {
+    fs::create_directory(temp.path + "/secret");
+    fs::create_symlink(temp.path + "/secret", temp.path + "/vol/out");
+    fs::create_symlink("..", temp.path + "/vol/up");
+    for (const char* path : {"out", "up", "up/secret"}) {
+        spec.create_directories.clear();
+        spec.mounts = {{"workspace", path, "/workspace/x", true}};
+        const auto mounts = resolveMounts(spec);
+        ASSERT_FALSE(mounts) << path;
+        EXPECT_EQ(mounts.error().code, ErrorCode::kPermissionDenied) << path;
+        spec.create_directories = {std::string("/workspace/") + path + "/new"};
+        EXPECT_FALSE(resolveMounts(spec)) << path;
+    }
+    EXPECT_TRUE(fs::is_empty(temp.path + "/secret"));
+}
+
+TEST_F(MountsTest, RefusesDevicesPipesAndMissingWritablePlaces) {
+    ASSERT_EQ(::mkfifo((temp.path + "/vol/pipe").c_str(), 0666), 0);
+    spec.mounts = {{"workspace", "pipe", "/workspace/pipe", false}};
+    EXPECT_FALSE(resolveMounts(spec));
+    spec.mounts = {{"workspace", "gone", "/workspace/gone", true}};
+    EXPECT_FALSE(resolveMounts(spec));
+    spec.mounts = {{"other", "", "/other", false}};
+    EXPECT_FALSE(resolveMounts(spec));
+}
+
+}  // namespace
+}  // namespace aegis::sandbox
