@@ -87,6 +87,7 @@ class ResponseWriter {
     Phase phase_ = Phase::kNone;
     bool chunked_ = false;
     bool bodiless_ = false;
+    bool keep_alive_ = false;
 };
 
 /// Called on many threads at once. Whatever it throws becomes a 500. It must come back soon after
@@ -139,6 +140,8 @@ class Server {
     friend class Connection;
     class Impl;
     explicit Server(std::unique_ptr<Impl> impl);
+    static Result<std::unique_ptr<Server>> serve(PeerKind kind, os::Fd listener, std::string path,
+                                                 ServerOptions options, Handler handler);
     std::unique_ptr<Impl> impl_;
 };
 

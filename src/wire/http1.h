@@ -31,8 +31,9 @@ struct ResponseHead {
 
 /// Where the head ends in `buffer`: its length with the blank line, 0 if it is not complete yet.
 /// kTooLarge when it is (or must become) longer than `limit`; kInvalid for a bare CR or LF, a NUL or a
-/// folded line.
-Result<std::size_t> findHeadEnd(std::string_view buffer, std::size_t limit = kDefaultHeadLimit);
+/// folded line. `scanned`: how many bytes an earlier call has already found incomplete.
+Result<std::size_t> findHeadEnd(std::string_view buffer, std::size_t limit = kDefaultHeadLimit,
+                                std::size_t scanned = 0);
 
 /// Parses exactly one head, blank line included. kInvalid when malformed (also: no or several Host in
 /// HTTP/1.1), kUnsupported for a version other than 1.0 and 1.1.
