@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -35,6 +36,12 @@ std::uint16_t portOf(int fd) {
     socklen_t length = sizeof address;
     if (getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) return 0;
     return ntohs(address.sin_port);
+}
+
+// The peer of a unix socket has closed it, rather than only ended its stream.
+bool hungUp(int fd) {
+    pollfd state{fd, 0, 0};
+    return poll(&state, 1, 0) == 1 && (state.revents & (POLLHUP | POLLERR)) != 0;
 }
 
 bool wouldBlock() { return errno == EAGAIN || errno == EINTR; }
@@ -151,8 +158,13 @@ bool Relay::move(Direction& d, int from, int to) {
 }
 
 void Relay::pump(Connection& c) {
-    if (!move(c.up, c.tcp, c.unix_fd) || !move(c.down, c.unix_fd, c.tcp) ||
-        (c.down.closed && (c.up.closed || !c.down.ended))) {
+    if (!move(c.up, c.tcp, c.unix_fd) || !move(c.down, c.unix_fd, c.tcp)) {
+        drop(c);
+        return;
+    }
+    // Over: both ends said so; or the client is gone while the daemon speaks; or the daemon is gone, and
+    // a client that keeps its end open (an idle pool) must not hold the slot.
+    if (c.down.closed && (c.up.closed || !c.down.ended || hungUp(c.unix_fd))) {
         drop(c);
         return;
     }
@@ -161,9 +173,12 @@ void Relay::pump(Connection& c) {
         const bool write = !out.closed && out.begin < out.end;
         return (read ? std::uint32_t{EPOLLIN} : 0U) | (write ? std::uint32_t{EPOLLOUT} : 0U);
     };
+    // Once the daemon's stream has ended, its closing is all that is left to hear.
+    const std::uint32_t hang_up = c.down.closed ? std::uint32_t{EPOLLHUP} : 0U;
     const std::uint32_t index = indexOf(c);
     if (!watch(epoll_, c.tcp, Source::kRelay, index, wants(c.up, c.down), &c.tcp_watched) ||
-        !watch(epoll_, c.unix_fd, Source::kRelay, index, wants(c.down, c.up), &c.unix_watched))
+        !watch(epoll_, c.unix_fd, Source::kRelay, index, wants(c.down, c.up) | hang_up,
+               &c.unix_watched))
         drop(c);
 }
 
