@@ -44,7 +44,7 @@ struct ListExecutions {
 
 struct ExecuteRequest {
     std::string agent;  ///< name, id or unique prefix
-    std::string input = "{}";  ///< the exact text
+    std::optional<std::string> input;  ///< the exact text; none: the manifest's input_data, else {}
     std::optional<int> max_iterations;
     std::string model;  ///< alias; "" for the manifest's
     std::map<std::string, std::string> labels;

@@ -1,0 +1,135 @@
+#include "guest_api/guest_routes.h"
+
+#include "proto/guest.h"
+
+namespace aegis::guest_api {
+namespace {
+
+namespace guest = proto::guest;
+using runner::GuestMessage;
+
+constexpr std::size_t kMaxConnections = 16;
+/// How often a waiting handler looks whether its guest is still there.
+constexpr std::int64_t kLookMs = 1000;
+
+class Listener : public ports::GuestListener {
+  public:
+    explicit Listener(std::unique_ptr<net::Server> server) : server_(std::move(server)) {}
+
+  private:
+    std::unique_ptr<net::Server> server_;
+};
+
+std::string lineOf(const GuestMessage& message) {
+    switch (message.kind) {
+        case GuestMessage::Kind::kDelta: return guest::deltaLine(message.content);
+        case GuestMessage::Kind::kFinal:
+            return guest::finalLine(message.content, message.tool_calls_executed);
+        case GuestMessage::Kind::kError:
+            return guest::errorLine(message.code, message.message, message.retryable);
+        case GuestMessage::Kind::kDispatch: break;
+    }
+    guest::Dispatch dispatch;
+    dispatch.dispatch_id = message.dispatch_id;
+    dispatch.command = message.command.command;
+    dispatch.args = message.command.args;
+    dispatch.cwd = message.command.cwd;
+    dispatch.env_additions = message.command.env;
+    dispatch.timeout_secs = message.command.timeout_secs;
+    dispatch.max_output_bytes = message.command.max_output_bytes;
+    return guest::dispatchLine(dispatch);
+}
+
+const std::string& executionIdOf(const guest::Request& request) {
+    return std::visit([](const auto& r) -> const std::string& { return r.execution_id; }, request);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ports::GuestListener>> GuestRoutes::listen(const std::string& socket_path,
+                                                                  ports::SandboxId id) {
+    net::ServerOptions options;
+    options.name = "guest";
+    options.max_connections = kMaxConnections;
+    options.body_limit = [](std::string_view, std::string_view) -> std::uint64_t {
+        return guest::kMaxBodyBytes;
+    };
+    options.acceptor = acceptor_;
+    auto serve = [this, id](const net::Request& request, net::ResponseWriter& writer) {
+        handle(id, request, writer);
+    };
+    AEGIS_TRY(auto server, net::Server::listenUnix(socket_path, 0666, options, serve));
+    return std::unique_ptr<ports::GuestListener>(std::make_unique<Listener>(std::move(server)));
+}
+
+void GuestRoutes::handle(const ports::SandboxId& id, const net::Request& request,
+                         net::ResponseWriter& writer) {
+    if (request.path != guest::kGeneratePath) {
+        (void)writer.sendError(ErrorCode::kNotFound, "no such path");
+        return;
+    }
+    if (request.method != "POST") {
+        (void)writer.send(405, {{"Allow", "POST"}}, "");
+        return;
+    }
+    auto parsed = guest::parseRequest(request.body);
+    if (!parsed) {
+        (void)writer.sendError(parsed.error().code, parsed.error().message);
+        return;
+    }
+    if (executionIdOf(*parsed) != id.execution.str()) {
+        (void)writer.sendError(ErrorCode::kPermissionDenied,
+                               "this socket belongs to another execution");
+        return;
+    }
+    auto call = std::make_shared<runner::GuestCall>();
+    if (auto* generate = std::get_if<guest::GenerateRequest>(&*parsed))
+        runner_.generate(id, std::move(*generate), call);
+    else
+        runner_.dispatchResult(id, std::move(std::get<guest::DispatchResult>(*parsed)), call);
+    if (request.headers.hasToken("Accept", "application/json"))
+        single(call, writer);
+    else
+        stream(call, writer);
+    call->abandon();
+}
+
+void GuestRoutes::stream(const runner::GuestCallPtr& call, net::ResponseWriter& writer) {
+    while (!writer.clientGone()) {
+        auto message = call->next(Deadline::in(clock_.boot(), kLookMs), clock_);
+        if (!message) {
+            if (!call->open()) return;
+            continue;
+        }
+        bool unknown = message->kind == GuestMessage::Kind::kError &&
+                       message->code == "unknown_dispatch" && !writer.begun();
+        if (unknown) {
+            (void)writer.sendError(ErrorCode::kInvalid, "no such dispatch");
+            return;
+        }
+        if (!writer.begun() &&
+            !writer.begin(200, {{"Content-Type", "application/x-ndjson"}}))
+            return;
+        if (!writer.write(lineOf(*message))) return;
+        if (message->kind != GuestMessage::Kind::kDelta) {
+            (void)writer.end();
+            return;
+        }
+    }
+}
+
+void GuestRoutes::single(const runner::GuestCallPtr& call, net::ResponseWriter& writer) {
+    while (!writer.clientGone()) {
+        auto message = call->next(Deadline::in(clock_.boot(), kLookMs), clock_);
+        if (!message && !call->open()) return;
+        if (!message || message->kind == GuestMessage::Kind::kDelta) continue;
+        if (message->kind == GuestMessage::Kind::kError && message->code == "unknown_dispatch") {
+            (void)writer.sendError(ErrorCode::kInvalid, "no such dispatch");
+            return;
+        }
+        (void)writer.sendJson(200, lineOf(*message));
+        return;
+    }
+}
+
+}  // namespace aegis::guest_api

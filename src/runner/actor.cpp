@@ -1,0 +1,216 @@
+#include "runner/actor.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include "base/log.h"
+#include "runner/effects.h"
+#include "text/escape.h"
+
+namespace aegis::runner {
+
+using namespace execution;
+using aegis::Status;  // not the execution's
+
+namespace {
+
+/// Strongest first: A, B, C, D.
+Durability strongest(const std::vector<Event>& events) {
+    auto out = Durability::kCoalesced;
+    for (const auto& e : events) out = std::min(out, durabilityOf(e));
+    return out;
+}
+
+bool isTerminalEvent(const Event& e) {
+    return std::holds_alternative<ExecutionCompleted>(e.data) ||
+           std::holds_alternative<ExecutionFailed>(e.data) ||
+           std::holds_alternative<ExecutionCancelled>(e.data);
+}
+
+}  // namespace
+
+std::vector<std::string> locksOf(const ExecutionContext& context) {
+    std::vector<std::string> out;
+    for (const auto& volume : context.manifest->volumes) {
+        bool exclusive = volume.storage_class == agent::StorageClass::kPersistent &&
+                         volume.access_mode == agent::AccessMode::kReadWrite;
+        if (exclusive) out.push_back(fmt::format("{}/{}", context.agent_id.str(), volume.name));
+    }
+    return out;
+}
+
+Actor::Actor(Deps& deps, ExecutionContext context, State state, Ended ended)
+    : deps_(deps),
+      context_(std::move(context)),
+      mailbox_(deps.core.open(std::hash<ExecutionId>{}(context_.id))),
+      ended_(std::move(ended)),
+      state_(std::move(state)),
+      durable_(state_.last_seq),
+      barrier_(state_.last_seq) {}
+
+void Actor::post(InputData data, std::vector<ports::Body> bodies) {
+    run([self = shared_from_this(), data = std::move(data), bodies = std::move(bodies)]() mutable {
+        self->handle(std::move(data), std::move(bodies));
+    });
+}
+
+void Actor::create(ExecutionCreated data, ports::Body input, std::function<void(Status)> accepted) {
+    run([self = shared_from_this(), data = std::move(data), input = std::move(input),
+         accepted = std::move(accepted)]() mutable {
+        self->accepted_ = std::move(accepted);
+        self->handle(Create{std::move(data)}, {std::move(input)});
+    });
+}
+
+void Actor::run(std::function<void()> job) { deps_.core.postUrgent(mailbox_, std::move(job)); }
+
+void Actor::handle(InputData data, std::vector<ports::Body> bodies) {
+    if (halted_) return;
+    auto before = state_.last_seq;
+    auto events = decide(state_, {deps_.clock.utc(), std::move(data)});
+    for (const auto& event : events) apply(state_, event);
+    for (const auto& body : bodies) deps_.bodies.put(body);
+    if (!events.empty()) append(std::move(events), std::move(bodies), before);
+    settle();
+}
+
+void Actor::append(std::vector<Event> events, std::vector<ports::Body> bodies,
+                   std::uint64_t before) {
+    ports::Batch batch;
+    batch.execution = context_.id;
+    batch.expected_seq = before;
+    batch.bodies = std::move(bodies);
+    batch.row = row();
+    batch.durability = strongest(events);
+    for (const auto& event : events) {
+        if (durabilityOf(event) <= Durability::kBeforeRelease) barrier_ = event.seq;
+        if (std::holds_alternative<ExecutionStarted>(event.data)) {
+            for (auto& lock : locksOf(context_)) batch.acquire.push_back({"volume", std::move(lock)});
+        }
+        // Volumes that stayed attached are in quarantine: their locks are kept.
+        if (isTerminalEvent(event)) batch.release_claims = state_.volumes.empty();
+    }
+    if (before == 0) {
+        batch.idempotency_key = context_.idempotency_key;
+        batch.idempotency_digest = context_.idempotency_digest;
+    }
+    auto seq = state_.last_seq;
+    batch.events = std::move(events);
+    deps_.journal.append(std::move(batch), [self = shared_from_this(), seq](Status status) {
+        self->run([self, seq, status = std::move(status)] { self->committed(seq, status); });
+    });
+}
+
+void Actor::committed(std::uint64_t seq, const Status& status) {
+    if (status) {
+        durable_ = std::max(durable_, seq);
+        if (auto accepted = std::exchange(accepted_, nullptr)) accepted({});
+        settle();
+        return;
+    }
+    if (auto accepted = std::exchange(accepted_, nullptr)) {
+        halted_ = true;
+        accepted(status);
+        end(End::kRefused);
+        return;
+    }
+    if (halted_) return;
+    log(LogLevel::kError, "the journal refused an append; the execution is loaded again",
+        {{"execution_id", context_.id.str()}, {"error", status.error().message}});
+    halted_ = true;
+    cancelAll();
+    failGuests("the daemon cannot store its state");
+    killSandbox(shared_from_this(), currentSandbox(state_),
+                [self = shared_from_this()](const Status&) { self->end(End::kBroken); });
+}
+
+void Actor::settle() {
+    if (halted_) return;
+    auto sandbox = currentSandbox(state_);
+    if (sandbox != attached_sandbox_) {
+        attached_.clear();
+        attached_sandbox_ = sandbox;
+    }
+    if (state_.phase != Phase::kRunning || state_.outcome) {
+        if (state_.phase != Phase::kNeedSandbox || state_.outcome)
+            failGuests("the iteration has ended");
+    } else {
+        retryDeferred();
+    }
+    reconcile();
+    if (!settled()) return;
+    answerGuests();
+    if (isTerminal(state_.status)) {
+        halted_ = true;
+        cancelAll();
+        end(End::kTerminal);
+    }
+}
+
+void Actor::reconcile() {
+    auto wanted = due(state_);
+    std::set<EffectKey> keep(wanted.begin(), wanted.end());
+    for (auto it = effects_.begin(); it != effects_.end();) {
+        if (keep.contains(it->first)) {
+            ++it;
+            continue;
+        }
+        auto cancel = std::move(it->second);
+        it = effects_.erase(it);
+        cancel();
+    }
+    if (!settled()) return;
+    for (const auto& key : wanted) {
+        if (!effects_.contains(key)) effects_[key] = startEffect(shared_from_this(), key);
+    }
+}
+
+void Actor::cancelAll() {
+    auto effects = std::exchange(effects_, {});
+    for (auto& [key, cancel] : effects) cancel();
+}
+
+void Actor::halt(std::function<void()> closed) {
+    run([self = shared_from_this(), closed = std::move(closed)] {
+        if (self->halted_) {
+            closed();
+            return;
+        }
+        self->halted_ = true;
+        self->cancelAll();
+        for (auto& [conversation, call] : self->waiting_)
+            call->fail("daemon_stopping", "the daemon is stopping", true);
+        self->waiting_.clear();
+        bool open = self->state_.status == execution::Status::kRunning && self->state_.phase != Phase::kNone;
+        killSandbox(self, open ? currentSandbox(self->state_) : 0,
+                    [closed](const Status&) { closed(); });
+    });
+}
+
+void Actor::end(End how) {
+    if (how != End::kBroken) deps_.scheduler.release(context_.id);
+    if (ended_) ended_(context_.id, how);
+}
+
+ports::ExecutionRow Actor::row() const {
+    ports::ExecutionRow row;
+    row.id = context_.id;
+    row.agent_id = context_.agent_id;
+    row.agent_name = context_.agent_name;
+    row.agent_revision = context_.agent_revision;
+    row.status = state_.status;
+    row.labels = context_.labels;
+    row.max_iterations = state_.plan.max_iterations;
+    row.total_iterations = state_.iteration;
+    row.created_at = state_.created_at;
+    row.started_at = state_.started_at;
+    row.ended_at = state_.ended_at;
+    if (state_.outcome && isTerminal(state_.status)) row.failure = state_.outcome->failure;
+    row.usage = state_.usage;
+    row.last_seq = state_.last_seq;
+    return row;
+}
+
+}  // namespace aegis::runner

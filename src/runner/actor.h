@@ -1,0 +1,125 @@
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "execution/input.h"
+#include "proto/guest.h"
+#include "runner/deps.h"
+#include "runner/guest_call.h"
+
+namespace aegis::runner {
+
+/// One execution. Feeds inputs to the core, appends the events, and keeps what goes on equal to what is
+/// due. Everything but the functions under "any thread" runs on its core thread, one job at a time.
+///
+/// Durability: effects start and guests are answered only when every event of class A or B that has been
+/// decided is on disk (`durable_ >= barrier_`); events of class C may still be on their way.
+///
+/// Shared ownership: results of effects, timers and commits in flight keep it alive until they have come.
+class Actor : public std::enable_shared_from_this<Actor> {
+  public:
+    enum class End : std::uint8_t {
+        kTerminal,  ///< the terminal event is durable
+        kRefused,   ///< the first batch was refused: the execution does not exist
+        kBroken,    ///< the journal failed later: to be loaded from it again
+    };
+    using Ended = std::function<void(const ExecutionId&, End)>;
+
+    Actor(Deps& deps, ExecutionContext context, execution::State state, Ended ended);
+
+    // ---- Any thread ----
+
+    const ExecutionContext& context() const { return context_; }
+    Deps& deps() { return deps_; }
+
+    /// A result, a timer, a cancel. The bodies are stored with the events that refer to them.
+    void post(execution::InputData data, std::vector<ports::Body> bodies = {});
+    /// The first input; `accepted` is called when it is durable or refused.
+    void create(execution::ExecutionCreated data, ports::Body input,
+                std::function<void(Status)> accepted);
+    /// A job on the core thread, before everything that is not urgent.
+    void run(std::function<void()> job);
+
+    /// A guest asks. The closing message comes through `call`; errors too.
+    void generate(int sandbox, proto::guest::GenerateRequest request, ports::Body prompt,
+                  GuestCallPtr call);
+    void dispatchResult(int sandbox, proto::guest::DispatchResult result, GuestCallPtr call);
+
+    /// Text of the model as it comes; may be called often.
+    void modelDelta(int call, std::string_view text);
+    /// The end of a model call, after all of its text.
+    void modelEnded(execution::InputData result, std::vector<ports::Body> bodies);
+
+    /// Forgets every effect without an event: the daemon stops, the execution stays as it is on disk.
+    /// `closed` is called when its sandbox has no process left.
+    void halt(std::function<void()> closed);
+
+    // ---- Core thread, for effects ----
+
+    const execution::State& state() const { return state_; }
+    void rememberDispatch(const std::string& id, ports::DispatchCommand command);
+
+  private:
+    struct DeferredGenerate {
+        int sandbox;
+        proto::guest::GenerateRequest request;
+        ports::Body prompt;
+        GuestCallPtr call;
+    };
+    /// Text of the model that waits for its turn on the core thread.
+    struct DeltaBuffer {
+        std::mutex mutex;
+        int call = 0;
+        std::string text;
+        bool posted = false;
+    };
+
+    void handle(execution::InputData data, std::vector<ports::Body> bodies);
+    void append(std::vector<execution::Event> events, std::vector<ports::Body> bodies,
+                std::uint64_t before);
+    void committed(std::uint64_t seq, const Status& status);
+    void settle();
+    void reconcile();
+    void cancelAll();
+    void answerGuests();
+    void answer(const execution::GuestReply& reply, const GuestCallPtr& call);
+    void failGuests(const std::string& message);
+    void retryDeferred();
+    void drainDeltas();
+    void flushOutput();
+    void handleGenerate(DeferredGenerate asked);
+    void refuse(const GuestCallPtr& call) const;
+    void finishDispatch(int sandbox, const execution::BodyRef& answer, int index,
+                        proto::guest::DispatchResult result);
+    void handleDispatchResult(int sandbox, proto::guest::DispatchResult result, GuestCallPtr call);
+    std::string effectiveRequestId(const proto::guest::GenerateRequest& request, const ports::Body& prompt);
+    ports::ExecutionRow row() const;
+    bool settled() const { return durable_ >= barrier_; }
+    void end(End how);
+
+    Deps& deps_;
+    const ExecutionContext context_;
+    CoreThreads::MailboxPtr mailbox_;
+    Ended ended_;
+    execution::State state_;
+    std::uint64_t durable_ = 0;
+    std::uint64_t barrier_ = 0;
+    bool halted_ = false;
+    std::function<void(Status)> accepted_;
+    std::map<execution::EffectKey, std::function<void()>> effects_;  ///< running, with their cancel
+    std::map<int, GuestCallPtr> waiting_;                            ///< by conversation
+    std::set<int> attached_;       ///< conversations that the present sandbox has asked about
+    int attached_sandbox_ = 0;
+    std::vector<DeferredGenerate> deferred_;  ///< came before the sandbox was known to be up
+    std::map<std::string, ports::DispatchCommand> dispatches_;
+    DeltaBuffer deltas_;
+    int output_call_ = 0;
+    std::string output_;  ///< of the model, not yet an event
+};
+
+}  // namespace aegis::runner

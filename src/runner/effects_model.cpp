@@ -1,0 +1,176 @@
+// The model: what it is asked and what becomes of its answer.
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/log.h"
+#include "runner/effects.h"
+
+namespace aegis::runner {
+
+using namespace execution;
+
+namespace {
+
+json::Value encodeAnswer(const ports::ModelAnswer& answer) {
+    json::Array calls;
+    for (const auto& call : answer.tool_calls)
+        calls.push_back(json::Object{
+            {"id", call.id}, {"name", call.name}, {"arguments", call.arguments}});
+    return json::Object{{"content", answer.content}, {"tool_calls", std::move(calls)}};
+}
+
+std::vector<ports::ToolCall> decodeToolCalls(const json::Value& answer) {
+    std::vector<ports::ToolCall> out;
+    const auto* calls = json::find(answer, "tool_calls");
+    if (calls == nullptr || !calls->is_array()) return out;
+    for (const auto& call : calls->get_array()) {
+        out.push_back({std::string(json::getString(call, "id")),
+                       std::string(json::getString(call, "name")),
+                       std::string(json::getString(call, "arguments"))});
+    }
+    return out;
+}
+
+Result<json::Value> loadJson(Deps& deps, const ExecutionId& id, const BodyRef& ref) {
+    AEGIS_TRY(auto text, deps.bodies.get(id, ref));
+    return json::parse(*text);
+}
+
+/// What the guest sent with turn 0: its messages, if it brought any, then its prompt as the user's.
+Result<std::vector<ports::Message>> opening(Deps& deps, const ExecutionId& id,
+                                            const BodyRef& prompt) {
+    AEGIS_TRY(auto body, loadJson(deps, id, prompt));
+    std::vector<ports::Message> out;
+    if (const auto* given = json::find(body, "messages"); given != nullptr && given->is_array()) {
+        for (const auto& message : given->get_array()) {
+            auto role = json::getString(message, "role");
+            ports::Message m;
+            m.role = role == "system"      ? ports::Message::Role::kSystem
+                     : role == "assistant" ? ports::Message::Role::kAssistant
+                                           : ports::Message::Role::kUser;
+            m.content = std::make_shared<const std::string>(json::getString(message, "content"));
+            out.push_back(std::move(m));
+        }
+    }
+    ports::Message user;
+    user.content = std::make_shared<const std::string>(json::getString(body, "prompt"));
+    out.push_back(std::move(user));
+    return out;
+}
+
+Result<ports::ModelRequest> buildRequest(Deps& deps, const ExecutionContext& context,
+                                         const Conversation& conversation) {
+    ports::ModelRequest request;
+    request.alias = conversation.model_alias;
+    request.temperature = context.manifest->runtime.temperature;
+    request.max_tokens = context.manifest->runtime.max_tokens;
+    request.tools = deps.tools.offered(*context.manifest);
+    AEGIS_TRY(request.messages, opening(deps, context.id, conversation.prompt));
+    for (const auto& turn : conversation.turns) {
+        AEGIS_TRY(auto answer, loadJson(deps, context.id, turn.answer));
+        ports::Message assistant;
+        assistant.role = ports::Message::Role::kAssistant;
+        assistant.content =
+            std::make_shared<const std::string>(json::getString(answer, "content"));
+        assistant.tool_calls = decodeToolCalls(answer);
+        auto calls = assistant.tool_calls;
+        request.messages.push_back(std::move(assistant));
+        for (std::size_t i = 0; i < calls.size() && i < turn.results.size(); ++i) {
+            ports::Message result;
+            result.role = ports::Message::Role::kTool;
+            result.tool_call_id = calls[i].id;
+            AEGIS_TRY(result.content, deps.bodies.get(context.id, turn.results[i]));
+            request.messages.push_back(std::move(result));
+        }
+    }
+    return request;
+}
+
+/// A model call under way: cancelled before or after the port has given it a number.
+struct CallHandle {
+    std::mutex mutex;
+    bool cancelled = false;
+    std::optional<ports::Models::CallId> id;
+};
+
+void fail(const std::shared_ptr<Actor>& actor, int call, const Error& error, std::int64_t ms) {
+    auto message = error.hint.empty() ? error.message
+                                      : fmt::format("{} (hint: {})", error.message, error.hint);
+    LlmCallFailed data{call, {std::string(failure_code::kModelError), std::move(message)}, ms};
+    actor->modelEnded(ModelFailed{std::move(data)}, {});
+}
+
+void finish(const std::shared_ptr<Actor>& actor, int call, ports::ModelAnswer answer,
+            std::int64_t ms) {
+    LlmCallCompleted data;
+    data.call = call;
+    data.tool_calls = static_cast<int>(answer.tool_calls.size());
+    data.usage = answer.usage;
+    data.usage.calls = 1;
+    data.provider = answer.provider;
+    data.model = answer.model;
+    data.finish_reason = answer.finish_reason;
+    data.duration_ms = ms;
+    auto body = ports::makeBody(json::dump(encodeAnswer(answer)));
+    data.answer = body.ref;
+    actor->modelEnded(ModelAnswered{std::move(data)}, {std::move(body)});
+}
+
+void ask(const std::shared_ptr<Actor>& actor, const EffectKey& key,
+         const Conversation& conversation, UtcTime until,
+         const std::shared_ptr<CallHandle>& handle) {
+    auto& deps = actor->deps();
+    auto began = deps.clock.boot();
+    auto request = buildRequest(deps, actor->context(), conversation);
+    if (!request) {
+        fail(actor, key.call, request.error(), 0);
+        return;
+    }
+    ports::ModelSink sink;
+    sink.delta = [actor, call = key.call](std::string_view text) { actor->modelDelta(call, text); };
+    sink.done = [actor, call = key.call, began](Result<ports::ModelAnswer> answer) {
+        auto ms = (actor->deps().clock.boot().ns - began.ns) / 1'000'000;
+        // Off the adapter's thread: an answer may be megabytes, and its digest takes time.
+        actor->deps().workers.post([actor, call, ms, answer = std::move(answer)]() mutable {
+            if (answer)
+                finish(actor, call, std::move(*answer), ms);
+            else
+                fail(actor, call, answer.error(), ms);
+        });
+    };
+    std::lock_guard lock(handle->mutex);
+    if (handle->cancelled) return;
+    handle->id = deps.models.start(std::move(*request), deadlineAt(deps.clock, until),
+                                   std::move(sink));
+}
+
+}  // namespace
+
+Result<ports::ToolCall> loadToolCall(Deps& deps, const ExecutionId& id, const BodyRef& answer,
+                                     int index) {
+    AEGIS_TRY(auto body, loadJson(deps, id, answer));
+    auto calls = decodeToolCalls(body);
+    if (index < 0 || static_cast<std::size_t>(index) >= calls.size())
+        return {ErrorCode::kInternal, "the recorded answer has no such tool call"};
+    return calls[static_cast<std::size_t>(index)];
+}
+
+std::function<void()> callModel(const std::shared_ptr<Actor>& actor, const EffectKey& key) {
+    auto handle = std::make_shared<CallHandle>();
+    auto conversation =
+        actor->state().conversations[static_cast<std::size_t>(key.conversation)];
+    auto until = actor->state().iteration_deadline;
+    actor->deps().workers.post([actor, key, handle, until, conversation = std::move(conversation)] {
+        ask(actor, key, conversation, until, handle);
+    });
+    auto& models = actor->deps().models;
+    return [handle, &models] {
+        std::lock_guard lock(handle->mutex);
+        handle->cancelled = true;
+        if (handle->id) models.cancel(*handle->id);
+    };
+}
+
+}  // namespace aegis::runner

@@ -1,0 +1,82 @@
+#include "runner/mailbox.h"
+
+namespace aegis::runner {
+
+CoreThreads::CoreThreads(std::size_t threads) {
+    for (std::size_t i = 0; i < threads; ++i) {
+        workers_.push_back(std::make_unique<Worker>());
+        auto& worker = *workers_.back();
+        worker.thread = std::thread([&worker] { work(worker); });
+    }
+}
+
+CoreThreads::~CoreThreads() { stop(); }
+
+CoreThreads::MailboxPtr CoreThreads::open(std::size_t hash) {
+    auto box = std::make_shared<Mailbox>();
+    box->thread = hash % workers_.size();
+    return box;
+}
+
+bool CoreThreads::post(const MailboxPtr& box, std::function<void()> job) {
+    return add(box, std::move(job), false);
+}
+
+bool CoreThreads::postUrgent(const MailboxPtr& box, std::function<void()> job) {
+    return add(box, std::move(job), true);
+}
+
+bool CoreThreads::add(const MailboxPtr& box, std::function<void()> job, bool urgent) {
+    auto& worker = *workers_[box->thread];
+    {
+        std::lock_guard lock(worker.mutex);
+        if (worker.stopped || (!urgent && box->normal.size() >= Mailbox::kCapacity)) return false;
+        (urgent ? box->urgent : box->normal).push_back(std::move(job));
+        if (box->scheduled) return true;
+        box->scheduled = true;
+        worker.ready.push_back(box);
+    }
+    worker.wake.notify_one();
+    return true;
+}
+
+void CoreThreads::work(Worker& worker) {
+    std::unique_lock lock(worker.mutex);
+    while (true) {
+        worker.wake.wait(lock, [&] { return worker.stopped || !worker.ready.empty(); });
+        if (worker.stopped) return;
+        auto box = std::move(worker.ready.front());
+        worker.ready.pop_front();
+        auto& lane = box->urgent.empty() ? box->normal : box->urgent;
+        auto job = std::move(lane.front());
+        lane.pop_front();
+        lock.unlock();
+        job();
+        job = nullptr;
+        lock.lock();
+        // Back to the end of the line, so that a busy actor does not starve the others.
+        if (box->urgent.empty() && box->normal.empty())
+            box->scheduled = false;
+        else
+            worker.ready.push_back(std::move(box));
+    }
+}
+
+void CoreThreads::stop() {
+    for (auto& worker : workers_) {
+        {
+            std::lock_guard lock(worker->mutex);
+            worker->stopped = true;
+        }
+        worker->wake.notify_all();
+        if (worker->thread.joinable()) worker->thread.join();
+        // Jobs hold references to actors, which hold references to mailboxes: break the circles.
+        for (auto& box : worker->ready) {
+            box->urgent.clear();
+            box->normal.clear();
+        }
+        worker->ready.clear();
+    }
+}
+
+}  // namespace aegis::runner

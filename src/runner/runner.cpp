@@ -1,0 +1,269 @@
+#include "runner/runner.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <future>
+
+#include "base/log.h"
+#include "runner/effects.h"
+
+namespace aegis::runner {
+
+using namespace execution;
+using aegis::Status;  // not the execution's
+
+namespace {
+
+constexpr std::int64_t kReloadMs = 2000;
+
+/// Folds an execution's whole log.
+Result<State> fold(ports::Journal& journal, const ExecutionId& id) {
+    constexpr std::size_t kPage = 1000;
+    State state;
+    while (true) {
+        AEGIS_TRY(auto events, journal.events(id, state.last_seq, kPage));
+        for (const auto& event : events) apply(state, event);
+        if (events.size() < kPage) return state;
+    }
+}
+
+Error stoppingError() {
+    return {ErrorCode::kUnavailable, "the daemon is stopping"};
+}
+
+}  // namespace
+
+Runner::Runner(RunnerPorts ports, RunnerOptions options)
+    : ports_(std::move(ports)),
+      options_(std::move(options)),
+      core_(options_.core_threads),
+      workers_(options_.worker_threads),
+      validators_(options_.validator_threads),
+      background_(1),
+      timers_(ports_.clock),
+      scheduler_(options_.max_concurrent_executions),
+      bodies_(ports_.journal, options_.body_cache_bytes),
+      deps_{ports_.clock,  ports_.random,   ports_.journal, ports_.models,
+            ports_.tools,  ports_.files,    ports_.volumes, ports_.runtimes,
+            core_,         workers_,        validators_,    timers_,
+            scheduler_,    bodies_} {}
+
+Runner::~Runner() {
+    timers_.stop();
+    background_.stop();
+    validators_.stop();
+    workers_.stop();
+    core_.stop();
+}
+
+std::shared_ptr<Actor> Runner::find(const ExecutionId& id) const {
+    std::lock_guard lock(mutex_);
+    auto it = actors_.find(id);
+    return it == actors_.end() ? nullptr : it->second;
+}
+
+ports::Runtime* Runner::runtime(const std::string& isolation) const {
+    auto it = ports_.runtimes.find(isolation);
+    return it == ports_.runtimes.end() ? nullptr : it->second;
+}
+
+std::shared_ptr<Actor> Runner::start(ExecutionContext context, State state) {
+    auto id = context.id;
+    auto actor = std::make_shared<Actor>(
+        deps_, std::move(context), std::move(state),
+        [this](const ExecutionId& ended_id, Actor::End how) { ended(ended_id, how); });
+    std::lock_guard lock(mutex_);
+    actors_[id] = actor;
+    return actor;
+}
+
+void Runner::ended(const ExecutionId& id, Actor::End how) {
+    bool again = false;
+    {
+        std::lock_guard lock(mutex_);
+        actors_.erase(id);
+        again = how == Actor::End::kBroken && !stopping_;
+    }
+    changed_.notify_all();
+    if (again) timers_.in(kReloadMs, [this, id] { background_.post([this, id] { reload(id); }); });
+}
+
+void Runner::reload(const ExecutionId& id) {
+    auto row = ports_.journal.row(id);
+    if (row && isTerminal(row->status)) {
+        scheduler_.release(id);
+        return;
+    }
+    Status loaded = row ? load(*row) : Status{row.error()};
+    if (loaded) return;
+    log(LogLevel::kError, "an execution could not be loaded",
+        {{"execution_id", id.str()}, {"error", loaded.error().message}});
+    timers_.in(kReloadMs, [this, id] { background_.post([this, id] { reload(id); }); });
+}
+
+Result<ExecutionContext> Runner::contextOf(const ports::ExecutionRow& row) {
+    AEGIS_TRY(auto record, ports_.registry.revision(row.agent_id, row.agent_revision));
+    AEGIS_TRY(auto value, json::parse(record.manifest_json));
+    AEGIS_TRY(auto manifest, agent::manifestFromJson(value));
+    AEGIS_TRY(auto resolved, options_.resolve(manifest));
+    ExecutionContext context;
+    context.id = row.id;
+    context.agent_id = row.agent_id;
+    context.agent_name = row.agent_name;
+    context.agent_revision = row.agent_revision;
+    context.isolation = resolved.first;
+    context.image = resolved.second;
+    context.labels = row.labels;
+    context.manifest = std::make_shared<const agent::Manifest>(std::move(manifest));
+    context.runtime = runtime(context.isolation);
+    if (context.runtime == nullptr)
+        return {ErrorCode::kUnsupported,
+                fmt::format("isolation {} is not available on this node", context.isolation)};
+    return context;
+}
+
+Status Runner::load(const ports::ExecutionRow& row) {
+    AEGIS_TRY(auto context, contextOf(row));
+    AEGIS_TRY(auto state, fold(ports_.journal, row.id));
+    context.input = state.input;
+    bool was_running = state.status == execution::Status::kRunning;
+    if (was_running) scheduler_.adopt(row.id, locksOf(context));
+    auto actor = start(std::move(context), std::move(state));
+    actor->post(Recovered{});
+    return {};
+}
+
+void Runner::recover() {
+    auto rows = ports_.journal.unfinished();
+    if (!rows) {
+        log(LogLevel::kError, "unfinished executions cannot be read",
+            {{"error", rows.error().message}});
+        return;
+    }
+    for (auto& [name, runtime] : ports_.runtimes) {
+        if (auto swept = runtime->sweep({}); !swept) {
+            log(rows->empty() ? LogLevel::kDebug : LogLevel::kWarn,
+                "sandboxes of an earlier run could not be swept",
+                {{"isolation", name}, {"error", swept.error().message}});
+        }
+    }
+    std::set<ExecutionId> live;
+    for (const auto& row : *rows) live.insert(row.id);
+    if (auto swept = ports_.volumes.sweep(live, ports_.clock.utc()); !swept)
+        log(LogLevel::kWarn, "volumes could not be swept", {{"error", swept.error().message}});
+    std::size_t loaded = 0;
+    for (const auto& row : *rows) {
+        if (auto status = load(row); status) {
+            ++loaded;
+        } else {
+            log(LogLevel::kError, "an execution could not be loaded",
+                {{"execution_id", row.id.str()}, {"error", status.error().message}});
+        }
+    }
+    if (loaded > 0)
+        log(LogLevel::kInfo, "unfinished executions go on", {{"count", std::to_string(loaded)}});
+    scheduler_.open();
+}
+
+Status Runner::submit(Submission submission) {
+    {
+        std::lock_guard lock(mutex_);
+        if (stopping_) return stoppingError();
+    }
+    auto id = submission.context.id;
+    log(LogLevel::kInfo, "execution accepted",
+        {{"execution_id", id.str()}, {"agent", submission.context.agent_name}});
+    // Shared with the callback, which outlives this call if the wait below is given up.
+    auto promise = std::make_shared<std::promise<Status>>();
+    auto future = promise->get_future();
+    auto actor = start(std::move(submission.context), {});
+    actor->create(std::move(submission.created), std::move(submission.input),
+                  [promise](Status status) { promise->set_value(std::move(status)); });
+    constexpr auto kPatience = std::chrono::seconds(60);
+    if (future.wait_for(kPatience) != std::future_status::ready)
+        return {ErrorCode::kTimeout, "the execution could not be stored in time"};
+    return future.get();
+}
+
+Status Runner::cancel(const ExecutionId& id, const std::string& reason, Deadline deadline) {
+    auto actor = find(id);
+    if (!actor) return {ErrorCode::kNotFound, "the execution is not running"};
+    actor->post(Cancel{reason});
+    std::unique_lock lock(mutex_);
+    while (actors_.contains(id)) {
+        auto left = deadline.leftMs(ports_.clock.boot());
+        if (left == 0) return {ErrorCode::kTimeout, "the execution has not ended in time"};
+        changed_.wait_for(lock, std::chrono::milliseconds(std::min<std::int64_t>(left, 1000)));
+    }
+    lock.unlock();
+    AEGIS_TRY(auto row, ports_.journal.row(id));
+    if (row.status == execution::Status::kCancelled) return {};
+    return {ErrorCode::kConflict,
+            fmt::format("execution {} is already {}", id.str(), statusName(row.status))};
+}
+
+void Runner::generate(const ports::SandboxId& sandbox, proto::guest::GenerateRequest request,
+                      GuestCallPtr call) {
+    auto actor = find(sandbox.execution);
+    if (!actor) {
+        call->fail("iteration_ended", "the execution has ended", false);
+        return;
+    }
+    auto body = ports::makeBody(json::dump(
+        json::Object{{"prompt", request.prompt}, {"messages", request.messages}}));
+    actor->generate(sandbox.ordinal, std::move(request), std::move(body), std::move(call));
+}
+
+void Runner::dispatchResult(const ports::SandboxId& sandbox, proto::guest::DispatchResult result,
+                            GuestCallPtr call) {
+    auto actor = find(sandbox.execution);
+    if (!actor) {
+        call->fail("iteration_ended", "the execution has ended", false);
+        return;
+    }
+    actor->dispatchResult(sandbox.ordinal, std::move(result), std::move(call));
+}
+
+void Runner::shutdown(Deadline deadline) {
+    std::vector<std::shared_ptr<Actor>> actors;
+    {
+        std::lock_guard lock(mutex_);
+        stopping_ = true;
+        for (auto& [id, actor] : actors_) actors.push_back(actor);
+    }
+    struct Pending {
+        std::mutex mutex;
+        std::condition_variable done;
+        std::size_t left = 0;
+    };
+    // Shared with callbacks that may come after the deadline.
+    auto pending = std::make_shared<Pending>();
+    pending->left = actors.size();
+    for (auto& actor : actors) {
+        actor->halt([pending] {
+            {
+                std::lock_guard lock(pending->mutex);
+                --pending->left;
+            }
+            pending->done.notify_all();
+        });
+    }
+    std::unique_lock lock(pending->mutex);
+    auto patience = std::chrono::milliseconds(deadline.leftMs(ports_.clock.boot()));
+    pending->done.wait_for(lock, patience, [&] { return pending->left == 0; });
+}
+
+void Runner::sweepVolumes() {
+    std::set<ExecutionId> live;
+    if (auto rows = ports_.journal.unfinished()) {
+        for (const auto& row : *rows) live.insert(row.id);
+    } else {
+        return;
+    }
+    if (auto swept = ports_.volumes.sweep(live, ports_.clock.utc()); !swept)
+        log(LogLevel::kWarn, "volumes could not be swept", {{"error", swept.error().message}});
+}
+
+}  // namespace aegis::runner

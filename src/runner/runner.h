@@ -1,0 +1,111 @@
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+
+#include "ports/registry.h"
+#include "runner/actor.h"
+#include "runner/deps.h"
+
+namespace aegis::runner {
+
+/// What the runner is made of. References outlive it.
+struct RunnerPorts {
+    Clock& clock;
+    Random& random;
+    ports::Journal& journal;
+    ports::Registry& registry;
+    ports::Models& models;
+    ports::Tools& tools;
+    ports::SandboxFiles& files;
+    ports::Volumes& volumes;
+    std::map<std::string, ports::Runtime*> runtimes;
+};
+
+struct RunnerOptions {
+    std::size_t max_concurrent_executions = 64;
+    std::size_t core_threads = 2;
+    std::size_t worker_threads = 8;
+    std::size_t validator_threads = 16;
+    std::size_t body_cache_bytes = 64U << 20U;
+    /// isolation, image: how a stored manifest resolves on this node.
+    std::function<Result<std::pair<std::string, std::string>>(const agent::Manifest&)> resolve;
+};
+
+/// A new execution, checked already.
+struct Submission {
+    ExecutionContext context;
+    execution::ExecutionCreated created;
+    ports::Body input;
+};
+
+/// All executions of this node. Safe on any thread.
+class Runner {
+  public:
+    Runner(RunnerPorts ports, RunnerOptions options);
+    ~Runner();
+    Runner(const Runner&) = delete;
+    Runner& operator=(const Runner&) = delete;
+
+    /// Sweeps what earlier daemons left, goes on with every unfinished execution, then lets new ones
+    /// run. Blocks; call once. What cannot be swept is logged and left for the next sweep.
+    void recover();
+
+    /// Blocks until the execution is durable (or refused: kStorageFull, kConflict, kUnavailable).
+    Status submit(Submission submission);
+
+    /// Blocks until no process of it is alive and the journal says so. kNotFound if it is not running
+    /// here, kConflict if its outcome was decided otherwise, kTimeout past the deadline.
+    Status cancel(const ExecutionId& id, const std::string& reason, Deadline deadline);
+
+    /// A guest's request; errors come through the call.
+    void generate(const ports::SandboxId& sandbox, proto::guest::GenerateRequest request,
+                  GuestCallPtr call);
+    void dispatchResult(const ports::SandboxId& sandbox, proto::guest::DispatchResult result,
+                        GuestCallPtr call);
+
+    /// Removes every sandbox, writes no event: the next start goes on with what was running. New
+    /// submissions are refused from here on. Repeatable.
+    void shutdown(Deadline deadline);
+
+    /// Expired volumes and left-overs; called every few seconds. Blocks.
+    void sweepVolumes();
+
+    /// The resolved isolation and image of a manifest on this node.
+    Result<std::pair<std::string, std::string>> resolve(const agent::Manifest& manifest) const {
+        return options_.resolve(manifest);
+    }
+    ports::Runtime* runtime(const std::string& isolation) const;
+    void setMaxConcurrent(std::size_t limit) { scheduler_.setLimit(limit); }
+    std::size_t running() const { return scheduler_.running(); }
+    std::size_t queued() const { return scheduler_.queued(); }
+
+  private:
+    std::shared_ptr<Actor> find(const ExecutionId& id) const;
+    Status load(const ports::ExecutionRow& row);
+    Result<ExecutionContext> contextOf(const ports::ExecutionRow& row);
+    std::shared_ptr<Actor> start(ExecutionContext context, execution::State state);
+    void ended(const ExecutionId& id, Actor::End how);
+    void reload(const ExecutionId& id);
+
+    RunnerPorts ports_;
+    RunnerOptions options_;
+    CoreThreads core_;
+    Pool workers_;
+    Pool validators_;
+    Pool background_;
+    Timers timers_;
+    Scheduler scheduler_;
+    BodyCache bodies_;
+    Deps deps_;
+    mutable std::mutex mutex_;
+    std::condition_variable changed_;
+    std::map<ExecutionId, std::shared_ptr<Actor>> actors_;
+    bool stopping_ = false;
+};
+
+}  // namespace aegis::runner

@@ -1,0 +1,94 @@
+#include "runner/scheduler.h"
+
+#include <algorithm>
+
+namespace aegis::runner {
+
+void Scheduler::request(const ExecutionId& id, std::vector<std::string> locks,
+                        std::function<void()> granted) {
+    {
+        std::lock_guard lock(mutex_);
+        bool queued = std::ranges::find(queue_, id, &Waiting::id) != queue_.end();
+        if (queued || running_.contains(id)) return;
+        queue_.push_back({id, std::move(locks), std::move(granted)});
+    }
+    grant();
+}
+
+void Scheduler::adopt(const ExecutionId& id, std::vector<std::string> locks) {
+    std::lock_guard lock(mutex_);
+    held_.insert(locks.begin(), locks.end());
+    running_.emplace(id, std::move(locks));
+}
+
+void Scheduler::release(const ExecutionId& id) {
+    {
+        std::lock_guard lock(mutex_);
+        std::erase_if(queue_, [&](const Waiting& w) { return w.id == id; });
+        auto it = running_.find(id);
+        if (it != running_.end()) {
+            for (const auto& name : it->second) held_.erase(name);
+            running_.erase(it);
+        }
+    }
+    grant();
+}
+
+void Scheduler::open() {
+    {
+        std::lock_guard lock(mutex_);
+        open_ = true;
+    }
+    grant();
+}
+
+void Scheduler::setLimit(std::size_t limit) {
+    {
+        std::lock_guard lock(mutex_);
+        limit_ = limit;
+    }
+    grant();
+}
+
+std::size_t Scheduler::queued() const {
+    std::lock_guard lock(mutex_);
+    return queue_.size();
+}
+
+std::size_t Scheduler::running() const {
+    std::lock_guard lock(mutex_);
+    return running_.size();
+}
+
+void Scheduler::grant() {
+    std::vector<std::function<void()>> callbacks;
+    {
+        std::lock_guard lock(mutex_);
+        callbacks = grantLocked();
+    }
+    for (auto& callback : callbacks) callback();
+}
+
+std::vector<std::function<void()>> Scheduler::grantLocked() {
+    std::vector<std::function<void()>> out;
+    if (!open_) return out;
+    // Locks wanted by somebody earlier in the queue: nobody behind may overtake on them.
+    std::set<std::string> wanted;
+    for (auto it = queue_.begin(); it != queue_.end() && running_.size() < limit_;) {
+        bool free = std::ranges::none_of(it->locks, [&](const std::string& name) {
+            return held_.contains(name) || wanted.contains(name);
+        });
+        if (!free) {
+            wanted.insert(it->locks.begin(), it->locks.end());
+            ++it;
+            continue;
+        }
+        held_.insert(it->locks.begin(), it->locks.end());
+        running_.emplace(it->id, std::move(it->locks));
+        out.push_back(std::move(it->granted));
+        it = queue_.erase(it);
+    }
+    return out;
+}
+
+}  // namespace aegis::runner

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <functional>
+#include <list>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+
+namespace aegis::runner {
+
+/// Who may run: at most `limit` executions at once, first come first served, and each named lock
+/// (persistent read-write volumes) by one at a time, in order. An execution that waits for a lock does
+/// not hold up others that need none. The journal's claims are the truth after a crash; this is the
+/// queue in front of them. Safe on any thread; callbacks run inside the call that freed the place, with
+/// no lock held.
+class Scheduler {
+  public:
+    explicit Scheduler(std::size_t limit) : limit_(limit) {}
+
+    /// Queues `id`; `granted` is called once when it may run. A repeat for a queued or running id is
+    /// ignored.
+    void request(const ExecutionId& id, std::vector<std::string> locks,
+                 std::function<void()> granted);
+    /// Counts `id` as running without asking: it was when the daemon died.
+    void adopt(const ExecutionId& id, std::vector<std::string> locks);
+    /// Leaves the queue or frees the place; grants what is possible now. Unknown ids are ignored.
+    void release(const ExecutionId& id);
+    /// Nothing is granted before open(): recovery comes first.
+    void open();
+    void setLimit(std::size_t limit);
+
+    std::size_t queued() const;
+    std::size_t running() const;
+
+  private:
+    struct Waiting {
+        ExecutionId id;
+        std::vector<std::string> locks;
+        std::function<void()> granted;
+    };
+    std::vector<std::function<void()>> grantLocked();
+    void grant();
+
+    mutable std::mutex mutex_;
+    std::size_t limit_;
+    bool open_ = false;
+    std::list<Waiting> queue_;
+    std::map<ExecutionId, std::vector<std::string>> running_;
+    std::set<std::string> held_;
+};
+
+}  // namespace aegis::runner
