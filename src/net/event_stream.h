@@ -16,7 +16,7 @@ using StreamId = std::uint64_t;
 /// Why a stream ended.
 enum class StreamEnd : std::uint8_t {
     kFinished,   ///< finish() and everything was sent
-    kGone,       ///< the client closed or reset
+    kGone,       ///< the client closed, half-closed or reset
     kTooSlow,    ///< its queue outgrew the limit, or it took nothing for the progress time
     kShutdown,   ///< the hub was destroyed, or close()
 };
@@ -34,7 +34,8 @@ struct StreamOptions {
 
 /// One epoll thread that owns the sockets of all event streams (ResponseWriter::detach()) and writes
 /// shared, already encoded pieces to them without ever blocking. A client that is too far behind is closed;
-/// it comes back with its cursor. Any thread; push() from several threads keeps each caller's order.
+/// it comes back with its cursor. A long backlog is better written with ResponseWriter::write() before the
+/// socket is detached: pushed at once it would outgrow the queue of a client that is not slow. Any thread; push() from several threads keeps each caller's order.
 class StreamHub {
   public:
     static Result<std::unique_ptr<StreamHub>> create();
