@@ -264,6 +264,12 @@ Result<std::string> Engine::loadImage(const std::string& path, Deadline deadline
     return loaded;
 }
 
+Status Engine::removeImage(const std::string& reference, Deadline deadline) {
+    auto response =
+        call("DELETE", "/images/" + wire::percentEncode(reference, true), nullptr, deadline);
+    return response ? Status{} : Status{std::move(response.error())};
+}
+
 Result<std::string> Engine::createContainer(const std::string& name, const json::Object& config,
                                             Deadline deadline) {
     AEGIS_TRY(auto response, call("POST", "/containers/create?name=" + wire::percentEncode(name),

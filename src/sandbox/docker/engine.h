@@ -73,6 +73,9 @@ class Engine {
     /// Loads a `docker save` archive; returns the first name in it, or its id.
     Result<std::string> loadImage(const std::string& path, Deadline deadline);
 
+    /// Its name, and what no other name needs. kNotFound, kConflict (a container uses it).
+    Status removeImage(const std::string& reference, Deadline deadline);
+
     /// Returns the id.
     Result<std::string> createContainer(const std::string& name, const json::Object& config,
                                         Deadline deadline);
