@@ -4,7 +4,9 @@
 #include <cmath>
 
 #include "agent/parse_context.h"
+#if __has_include("text/json_schema.h")
 #include "text/json_schema.h"
+#endif
 #include "text/template.h"
 
 namespace aegis::agent {
@@ -99,7 +101,11 @@ std::optional<std::pair<int, int>> placeInBlock(const Node& node, std::string_vi
     auto in_file = lineOf(file, node.line + line);
     auto in_text = lineOf(node.scalar, line);
     if (!in_file.ends_with(in_text)) return std::nullopt;
-    return std::pair(node.line + line, static_cast<int>(in_file.size() - in_text.size()) + column);
+    // The template counts bytes; places in files count characters.
+    auto before = in_text.substr(0, static_cast<std::size_t>(std::max(column, 1) - 1));
+    auto characters = std::ranges::count_if(before, [](char c) { return (c & 0xC0) != 0x80; });
+    auto indent = in_file.size() - in_text.size();
+    return std::pair(node.line + line, static_cast<int>(indent) + static_cast<int>(characters) + 1);
 }
 
 void checkTemplate(const Node& node, const std::string& text, Context& context) {
