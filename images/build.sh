@@ -1,9 +1,10 @@
 #!/bin/bash
 # Builds a base image's root file system as a tar archive, from this machine's own apt sources.
 #
-#   images/build.sh LANGUAGE VERSION OUT.tar      then: docker import OUT.tar aegis/LANGUAGE:VERSION
+#   images/build.sh LANGUAGE VERSION OUT.tar
 #
-# The archive appears under its name only when it is whole. Progress goes to stderr. Needs root (or,
+# OUT.tar.changes gets the image's settings as Dockerfile instructions (docker import --change). The
+# archive appears under its name only when it is whole. Progress goes to stderr. Needs root (or,
 # with mmdebstrap, a user with subordinate ids). Exit 2: wrong use; 3: a needed program is missing.
 set -euo pipefail
 
@@ -17,7 +18,7 @@ language=$1 version=$2 out=$3
 here=$(cd "$(dirname "$0")" && pwd)
 recipe=$here/$language/$version/image.conf
 [[ -r $recipe ]] || die 2 "no such base image: $language $version"
-suite= packages= check= check_output= finish=
+suite= packages= check= check_output= finish= changes=
 # shellcheck source=/dev/null
 . "$recipe"
 
@@ -49,7 +50,7 @@ machineSources() {
 sources=$(machineSources)
 if [[ -z $sources ]]; then
     say "no package lists yet: updating them"
-    apt-get update >&2 || die 1 "apt-get update failed: the base image is made from Debian packages"
+    timeout --foreground -k 10 300 apt-get update >&2 || die 1 "apt-get update failed: the base image is made from Debian packages"
     sources=$(machineSources)
 fi
 [[ -n $sources ]] || die 1 "this machine's apt sources name no Debian archive"
@@ -91,7 +92,8 @@ if command -v mmdebstrap >/dev/null; then
     options=(--variant=essential --format=tar --mode=auto "--include=${packages// /,}")
     for path in "${excludes[@]}"; do options+=("--dpkgopt=path-exclude=$path"); done
     if [[ -s $work/apt.conf ]]; then options+=("--aptopt=$work/apt.conf"); fi
-    timeout -k 10 1200 mmdebstrap "${options[@]}" \
+    # In the foreground: Ctrl-C must reach it, and it tidies up on SIGTERM.
+    timeout --foreground -k 60 1200 mmdebstrap "${options[@]}" \
         --aptopt='APT::Install-Recommends "false"' \
         --hook-dir=/usr/share/mmdebstrap/hooks/merged-usr \
         --customize-hook="cp $work/finish.sh \"\$1\"/finish.sh" \
@@ -103,14 +105,14 @@ elif command -v debootstrap >/dev/null; then
     [[ $EUID -eq 0 ]] || die 3 "debootstrap needs root; mmdebstrap does not: apt-get install mmdebstrap"
     mirror=$(sed -n "s#^deb \(.*\) $suite main\$#\1#p" "$work/sources.list" | head -n 1)
     root=$work/root
-    timeout -k 10 1200 debootstrap --variant=minbase "$suite" "$root" "$mirror" >&2
+    timeout --foreground -k 60 1200 debootstrap --variant=minbase "$suite" "$root" "$mirror" >&2
     mkdir -p "$root/etc/dpkg/dpkg.cfg.d"
     printf 'path-exclude=%s\n' "${excludes[@]}" >"$root/etc/dpkg/dpkg.cfg.d/aegis"
     cp "$work/sources.list" "$root/etc/apt/sources.list"
     cp "$work/apt.conf" "$root/etc/apt/apt.conf.d/99mmdebstrap"
     if [[ -r /etc/resolv.conf ]]; then cp -L /etc/resolv.conf "$root/etc/resolv.conf"; fi
     mount -t proc proc "$root/proc"
-    timeout -k 10 1200 chroot "$root" sh -eu -c "apt-get -q update
+    timeout --foreground -k 60 1200 chroot "$root" sh -eu -c "apt-get -q update
         apt-get -q -y --no-install-recommends install $packages
         apt-get clean" >&2
     cp "$work/finish.sh" "$root/finish.sh"
@@ -123,5 +125,6 @@ elif command -v debootstrap >/dev/null; then
 else
     die 3 "neither mmdebstrap nor debootstrap is installed: apt-get install mmdebstrap"
 fi
+sed '/^$/d' <<<"$changes" >"$out.changes"
 mv "$partial" "$out"
 say "$language $version: $(($(stat -c %s "$out") / 1048576)) MiB"

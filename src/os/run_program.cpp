@@ -23,7 +23,8 @@ namespace {
 constexpr std::string_view kSystemPath = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin";
 constexpr std::size_t kKeptErrorBytes = 512;
 
-Result<pid_t> spawnWith(const std::vector<std::string>& argv, int error_fd) {
+Result<pid_t> spawnWith(const std::vector<std::string>& argv, int error_fd,
+                        bool keep_environment) {
     std::vector<char*> args;
     for (const auto& arg : argv) args.push_back(const_cast<char*>(arg.c_str()));
     args.push_back(nullptr);
@@ -41,7 +42,8 @@ Result<pid_t> spawnWith(const std::vector<std::string>& argv, int error_fd) {
     ::posix_spawnattr_setsigmask(&attributes, &none);
     ::posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
     pid_t pid = -1;
-    int err = ::posix_spawn(&pid, args[0], &actions, &attributes, args.data(), env.data());
+    int err = ::posix_spawn(&pid, args[0], &actions, &attributes, args.data(),
+                            keep_environment ? environ : env.data());
     ::posix_spawnattr_destroy(&attributes);
     ::posix_spawn_file_actions_destroy(&actions);
     if (err != 0) return errnoError(err, argv[0]);
@@ -49,7 +51,7 @@ Result<pid_t> spawnWith(const std::vector<std::string>& argv, int error_fd) {
 }
 
 /// Everything until end of file; false when the deadline came first.
-bool drain(int fd, Deadline deadline, std::string& kept) {
+bool drain(int fd, Deadline deadline, const RunOptions& options, std::string& kept) {
     std::array<char, 4096> chunk{};
     while (true) {
         auto left = deadline.leftMs(systemClock().boot());
@@ -60,6 +62,8 @@ bool drain(int fd, Deadline deadline, std::string& kept) {
         ssize_t n = ::read(fd, chunk.data(), chunk.size());
         if (n < 0 && errno == EINTR) continue;
         if (n <= 0) return true;
+        if (options.on_error_text)
+            options.on_error_text({chunk.data(), static_cast<std::size_t>(n)});
         kept.append(chunk.data(), static_cast<std::size_t>(n));
         if (kept.size() > kKeptErrorBytes) kept.erase(0, kept.size() - kKeptErrorBytes);
     }
@@ -88,13 +92,18 @@ Result<std::string> findProgram(const std::string& name) {
 }
 
 Status runProgram(const std::vector<std::string>& argv, Deadline deadline) {
+    return runProgram(argv, deadline, {});
+}
+
+Status runProgram(const std::vector<std::string>& argv, Deadline deadline,
+                  const RunOptions& options) {
     std::array<int, 2> ends{};
     if (::pipe2(ends.data(), O_CLOEXEC) != 0) return errnoError(errno, "pipe");
     Fd reader(ends[0]), writer(ends[1]);
-    AEGIS_TRY(pid_t pid, spawnWith(argv, writer.get()));
+    AEGIS_TRY(pid_t pid, spawnWith(argv, writer.get(), options.keep_environment));
     writer.reset();
     std::string errors;
-    bool ended = drain(reader.get(), deadline, errors);
+    bool ended = drain(reader.get(), deadline, options, errors);
     if (!ended) ::kill(pid, SIGKILL);
     int status = 0;
     while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
