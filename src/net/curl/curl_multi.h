@@ -70,7 +70,8 @@ class CurlMulti {
 
     TransferId start(CurlRequest request, CurlCallbacks callbacks);
     /// Aborts the transfer at once. Once it returns no callback of it is running or will run (from within
-    /// a callback of the same transfer: none after that one). Unknown ids are ignored.
+    /// a callback: none of it after that one). Waits for the callback that is running, so hold no lock that
+    /// a callback takes. Unknown ids are ignored.
     void cancel(TransferId id);
     /// Goes on after kPause.
     void resume(TransferId id);

@@ -1,0 +1,231 @@
+#include "net/curl/curl_multi.h"
+
+#include <atomic>
+#include <cstdlib>
+#include <future>
+#include <thread>
+#include <vector>
+
+#include "net/test_support.h"
+
+namespace aegis::net {
+namespace {
+
+CurlRequest post(const Server& server, std::string path, std::string body = "{}") {
+    CurlRequest request;
+    request.url = "http://" + endpointOf(server).str() + path;
+    request.body = std::make_shared<const std::string>(std::move(body));
+    request.deadline = soon();
+    return request;
+}
+
+struct Outcome {
+    CurlResult result;
+    std::string body;
+};
+
+Outcome perform(CurlMulti& curl, CurlRequest request) {
+    std::promise<CurlResult> done;
+    std::string body;
+    CurlCallbacks callbacks;
+    callbacks.on_data = [&](std::string_view chunk) {
+        body.append(chunk);
+        return OnDataVerdict::kContinue;
+    };
+    callbacks.on_done = [&](CurlResult result) { done.set_value(std::move(result)); };
+    curl.start(std::move(request), std::move(callbacks));
+    auto result = done.get_future().get();
+    return {std::move(result), std::move(body)};
+}
+
+class CurlMultiTest : public ::testing::Test {
+  protected:
+    ErrorCode errorOf(CurlRequest request) {
+        auto outcome = perform(*curl_, std::move(request));
+        EXPECT_TRUE(outcome.result.error);
+        return outcome.result.error ? outcome.result.error->code : ErrorCode::kInternal;
+    }
+    std::unique_ptr<CurlMulti> curl_ = *CurlMulti::create();
+};
+
+TEST_F(CurlMultiTest, SendsAndReceives) {
+    auto server = serveOn([](const Request& request, ResponseWriter& writer) {
+        EXPECT_EQ(request.headers.get("Authorization"), "Bearer key");
+        EXPECT_EQ(request.headers.get("X-Empty", "none"), "");
+        EXPECT_EQ(request.headers.find("Expect"), nullptr);
+        (void)writer.send(429, {{"Retry-After", "7"}}, request.method + request.body);
+    });
+    auto request = post(*server, "/x", std::string(100'000, 'b'));
+    request.headers = {{"X-Empty", ""}};
+    request.secret_headers = {{"Authorization", Secret("Bearer key")}};
+    auto outcome = perform(*curl_, std::move(request));
+    ASSERT_FALSE(outcome.result.error) << outcome.result.error->message;
+    EXPECT_EQ(outcome.result.http_status, 429);
+    EXPECT_EQ(outcome.result.headers.get("retry-after"), "7");
+    EXPECT_EQ(outcome.body, "POST" + std::string(100'000, 'b'));
+}
+
+TEST_F(CurlMultiTest, ReusesConnectionsAndIgnoresTheProxyOfTheEnvironment) {
+    ::setenv("http_proxy", "http://127.0.0.1:1", 1);
+    std::string first, second;
+    auto server = serveOn([&](const Request& request, ResponseWriter& writer) {
+        (request.path == "/1" ? first : second) = request.peer.address;
+        echo(request, writer);
+    });
+    EXPECT_FALSE(perform(*curl_, post(*server, "/1")).result.error);
+    EXPECT_FALSE(perform(*curl_, post(*server, "/2")).result.error);
+    EXPECT_EQ(first, second);
+    EXPECT_FALSE(first.empty());
+}
+
+TEST_F(CurlMultiTest, Errors) {
+    auto server = serveOn([](const Request& request, ResponseWriter& writer) {
+        if (request.path == "/silent") {
+            (void)os::waitReady(writer.socket(), POLLRDHUP, soon());
+            return;
+        }
+        ASSERT_TRUE(writer.begin(200, {}));
+        ASSERT_TRUE(writer.write(std::string(1000, 'x')));
+        if (request.path == "/whole") (void)writer.end();
+    });
+    EXPECT_EQ(errorOf(post(*server, "/cut")), ErrorCode::kIo);
+    auto small = post(*server, "/whole");
+    small.max_response_bytes = 999;
+    EXPECT_EQ(errorOf(small), ErrorCode::kTooLarge);
+    auto slow = post(*server, "/silent");
+    slow.deadline = soon(50);
+    EXPECT_EQ(errorOf(slow), ErrorCode::kTimeout);
+    slow.deadline = soon(0);
+    EXPECT_EQ(errorOf(slow), ErrorCode::kTimeout);
+    auto bad = post(*server, "/whole");
+    bad.headers = {{"A", "b\r\nC: d"}};
+    EXPECT_EQ(errorOf(bad), ErrorCode::kInvalid);
+    bad = post(*server, "/whole");
+    bad.url = "file:///etc/passwd";
+    EXPECT_EQ(errorOf(bad), ErrorCode::kInvalid);
+    bad.url = "https://" + endpointOf(*server).str() + "/";
+    EXPECT_EQ(errorOf(bad), ErrorCode::kUnreachable);
+    auto refused = post(*server, "/whole");
+    server->stop(soon());
+    EXPECT_EQ(errorOf(refused), ErrorCode::kUnreachable);
+    refused.url = "http://no-such-host.invalid/";
+    EXPECT_EQ(errorOf(refused), ErrorCode::kUnreachable);
+}
+
+TEST_F(CurlMultiTest, DoesNotFollowRedirects) {
+    auto server = serveOn([](const Request& request, ResponseWriter& writer) {
+        EXPECT_EQ(request.path, "/from");
+        (void)writer.send(307, {{"Location", "/to"}}, "");
+    });
+    EXPECT_EQ(perform(*curl_, post(*server, "/from")).result.http_status, 307);
+}
+
+TEST_F(CurlMultiTest, CancelIsAtOnceAndSilent) {
+    os::EventFd data;
+    std::promise<bool> gone;
+    auto server = serveOn([&](const Request&, ResponseWriter& writer) {
+        ASSERT_TRUE(writer.begin(200, {}));
+        ASSERT_TRUE(writer.write("x"));
+        gone.set_value(os::waitReady(writer.socket(), POLLRDHUP, soon()).has_value());
+    });
+    std::atomic<bool> done = false;
+    CurlCallbacks callbacks;
+    callbacks.on_data = [&](std::string_view) {
+        data.signal();
+        return OnDataVerdict::kContinue;
+    };
+    callbacks.on_done = [&](const CurlResult&) { done = true; };
+    auto id = curl_->start(post(*server, "/"), callbacks);
+    ASSERT_TRUE(os::waitReady(data.fd(), POLLIN, soon()));
+    curl_->cancel(id);
+    curl_->cancel(id);
+    curl_->cancel(12345);
+    EXPECT_TRUE(gone.get_future().get());
+    EXPECT_FALSE(done);
+}
+
+TEST_F(CurlMultiTest, CancelAndAbortFromWithinCallbacks) {
+    auto server = serveOn([](const Request&, ResponseWriter& writer) {
+        ASSERT_TRUE(writer.begin(200, {}));
+        while (writer.write(std::string(1000, 'x'))) {
+        }
+    });
+    std::atomic<int> chunks = 0;
+    std::atomic<TransferId> id = 0;
+    std::promise<void> started, cancelled;
+    auto go = started.get_future().share();
+    CurlCallbacks callbacks;
+    callbacks.on_data = [&](std::string_view) {
+        go.wait();
+        ++chunks;
+        curl_->cancel(id);
+        cancelled.set_value();
+        return OnDataVerdict::kContinue;
+    };
+    callbacks.on_done = [&](const CurlResult&) { ADD_FAILURE() << "called after cancel"; };
+    id = curl_->start(post(*server, "/"), callbacks);
+    started.set_value();
+    cancelled.get_future().get();
+
+    std::promise<CurlResult> done;
+    callbacks.on_data = [](std::string_view) { return OnDataVerdict::kAbort; };
+    callbacks.on_done = [&](CurlResult result) { done.set_value(std::move(result)); };
+    curl_->start(post(*server, "/"), callbacks);
+    auto result = done.get_future().get();
+    ASSERT_TRUE(result.error);
+    EXPECT_EQ(result.error->code, ErrorCode::kCancelled);
+    EXPECT_EQ(result.http_status, 200);
+    EXPECT_EQ(chunks, 1);
+}
+
+TEST_F(CurlMultiTest, PauseGivesTheSameBytesAgainAfterResume) {
+    auto server = serveOn(echo);
+    std::promise<void> paused, done;
+    std::atomic<bool> open = false;
+    std::string body;
+    CurlCallbacks callbacks;
+    callbacks.on_data = [&](std::string_view chunk) {
+        if (!open) {
+            paused.set_value();
+            return OnDataVerdict::kPause;
+        }
+        body.append(chunk);
+        return OnDataVerdict::kContinue;
+    };
+    callbacks.on_done = [&](const CurlResult& result) {
+        EXPECT_FALSE(result.error);
+        done.set_value();
+    };
+    auto id = curl_->start(post(*server, "/p", "hello"), callbacks);
+    paused.get_future().get();
+    open = true;
+    curl_->resume(id);
+    done.get_future().get();
+    EXPECT_EQ(body, "POST /p hello");
+}
+
+TEST_F(CurlMultiTest, ManyAtOnceAndDestructionInTheMiddle) {
+    auto server = serveOn(echo);
+    std::atomic<int> left = 200;
+    os::EventFd all;
+    for (int i = 0; i < 200; ++i) {
+        CurlCallbacks callbacks;
+        callbacks.on_done = [&](const CurlResult& result) {
+            EXPECT_FALSE(result.error) << result.error->message;
+            if (--left == 0) all.signal();
+        };
+        curl_->start(post(*server, "/"), callbacks);
+    }
+    ASSERT_TRUE(os::waitReady(all.fd(), POLLIN, soon()));
+    std::atomic<bool> destroyed = false;
+    for (int i = 0; i < 20; ++i) {
+        CurlCallbacks callbacks;
+        callbacks.on_done = [&](const CurlResult&) { EXPECT_FALSE(destroyed); };
+        curl_->start(post(*server, "/"), callbacks);
+    }
+    curl_.reset();
+    destroyed = true;
+}
+
+}  // namespace
+}  // namespace aegis::net

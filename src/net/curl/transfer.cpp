@@ -1,0 +1,213 @@
+#include "net/curl/transfer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <utility>
+
+#include "os/clock.h"
+
+namespace aegis::net {
+namespace {
+
+constexpr std::size_t kMaxHeaders = 256;
+
+/// What an error may show of a URL: a path or a query can hold a key.
+std::string originOf(const std::string& url) {
+    auto scheme = url.find("://");
+    if (scheme == std::string::npos) return "the URL";
+    auto end = url.find_first_of("/?#", scheme + 3);
+    auto origin = url.substr(0, end);
+    return origin.find('@') == std::string::npos ? origin : "the URL";
+}
+
+std::string_view trim(std::string_view text) {
+    auto first = text.find_first_not_of(" \t\r\n");
+    if (first == std::string_view::npos) return {};
+    return text.substr(first, text.find_last_not_of(" \t\r\n") - first + 1);
+}
+
+}  // namespace
+
+Transfer::Transfer(TransferId id, CurlRequest request, CurlCallbacks callbacks)
+    : id_(id), request_(std::move(request)), callbacks_(std::move(callbacks)) {}
+
+Transfer::~Transfer() {
+    easy_.reset();
+    for (auto* h = headers_; h != nullptr; h = h->next) ::explicit_bzero(h->data, std::strlen(h->data));
+    ::curl_slist_free_all(headers_);
+}
+
+Status Transfer::addHeader(std::string_view name, std::string_view value) {
+    if (!wire::isValidField(name, value))
+        return {ErrorCode::kInvalid, fmt::format("header {}: not allowed in HTTP", name)};
+    // "Name:" alone would tell curl to leave the header out.
+    auto line = value.empty() ? fmt::format("{};", name) : fmt::format("{}: {}", name, value);
+    auto* longer = ::curl_slist_append(headers_, line.c_str());
+    ::explicit_bzero(line.data(), line.size());
+    if (longer == nullptr) return {ErrorCode::kInternal, "out of memory"};
+    headers_ = longer;
+    return {};
+}
+
+void Transfer::setBody() {
+    auto* e = easy();
+    bool has_body = request_.body != nullptr;
+    if (request_.method == "GET" && !has_body) {
+        ::curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
+        return;
+    }
+    if (request_.method == "HEAD") {
+        ::curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
+        return;
+    }
+    if (has_body || request_.method == "POST") {
+        ::curl_easy_setopt(e, CURLOPT_POST, 1L);
+        ::curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE,
+                           static_cast<curl_off_t>(has_body ? request_.body->size() : 0));
+        ::curl_easy_setopt(e, CURLOPT_POSTFIELDS, has_body ? request_.body->data() : "");
+    }
+    if (request_.method != "POST")
+        ::curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, request_.method.c_str());
+}
+
+Status Transfer::prepare() {
+    easy_.reset(::curl_easy_init());
+    if (!easy_) return {ErrorCode::kInternal, "curl_easy_init failed"};
+    auto now = os::systemClock().boot();
+    if (request_.deadline.passed(now)) return {ErrorCode::kTimeout, "timed out"};
+    for (const auto& [name, value] : request_.headers) AEGIS_CHECK(addHeader(name, value));
+    for (const auto& [name, value] : request_.secret_headers)
+        AEGIS_CHECK(addHeader(name, value.reveal()));
+    // curl would wait a second for a "100 Continue" before each larger body.
+    headers_ = ::curl_slist_append(headers_, "Expect:");
+
+    auto* e = easy();
+    ::curl_easy_setopt(e, CURLOPT_PRIVATE, this);
+    ::curl_easy_setopt(e, CURLOPT_URL, request_.url.c_str());
+    ::curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    ::curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+    ::curl_easy_setopt(e, CURLOPT_PROXY, request_.proxy.c_str());
+    ::curl_easy_setopt(e, CURLOPT_NOPROXY, "");
+    ::curl_easy_setopt(e, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+    ::curl_easy_setopt(e, CURLOPT_HTTP09_ALLOWED, 0L);
+    ::curl_easy_setopt(e, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+    ::curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    ::curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
+    ::curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+    ::curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1L);
+    ::curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
+    ::curl_easy_setopt(e, CURLOPT_USERAGENT, "aegis");
+    ::curl_easy_setopt(e, CURLOPT_HTTPHEADER, headers_);
+    ::curl_easy_setopt(e, CURLOPT_ERRORBUFFER, message_.data());
+    ::curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
+                       static_cast<long>(std::max<std::int64_t>(request_.connect_timeout_ms, 1)));
+    if (!request_.deadline.isNever())
+        ::curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, static_cast<long>(request_.deadline.leftMs(now)));
+    ::curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, &Transfer::onWrite);
+    ::curl_easy_setopt(e, CURLOPT_WRITEDATA, this);
+    ::curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, &Transfer::onHeader);
+    ::curl_easy_setopt(e, CURLOPT_HEADERDATA, this);
+    setBody();
+    return {};
+}
+
+std::size_t Transfer::onWrite(char* bytes, std::size_t size, std::size_t count, void* self) {
+    return static_cast<Transfer*>(self)->take({bytes, size * count});
+}
+
+std::size_t Transfer::take(std::string_view chunk) {
+    if (muted_) return 0;
+    if (chunk.size() > request_.max_response_bytes - received_) {
+        reason_ = Error(ErrorCode::kTooLarge, fmt::format("the answer is larger than {} bytes",
+                                                          request_.max_response_bytes));
+        return 0;
+    }
+    auto verdict = callbacks_.on_data ? callbacks_.on_data(chunk) : OnDataVerdict::kContinue;
+    if (verdict == OnDataVerdict::kPause) return CURL_WRITEFUNC_PAUSE;
+    if (verdict == OnDataVerdict::kAbort) {
+        reason_ = Error(ErrorCode::kCancelled, "aborted");
+        return 0;
+    }
+    received_ += chunk.size();
+    return chunk.size();
+}
+
+std::size_t Transfer::onHeader(char* bytes, std::size_t size, std::size_t count, void* self) {
+    auto* transfer = static_cast<Transfer*>(self);
+    if (transfer->muted_) return 0;
+    transfer->takeHeaderLine({bytes, size * count});
+    return size * count;
+}
+
+void Transfer::takeHeaderLine(std::string_view line) {
+    line = trim(line);
+    if (line.starts_with("HTTP/")) {
+        // A new head: what an interim 1xx or a proxy said before does not count.
+        head_ = {};
+        auto space = line.find(' ');
+        if (space != std::string_view::npos)
+            std::from_chars(line.data() + space + 1, line.data() + line.size(), head_.status);
+        return;
+    }
+    if (line.empty()) {
+        // A trailer ends in an empty line too.
+        if (head_.status < 200 || std::exchange(head_told_, true)) return;
+        if (callbacks_.on_head) callbacks_.on_head(head_);
+        return;
+    }
+    auto colon = line.find(':');
+    if (colon == std::string_view::npos || head_.headers.size() >= kMaxHeaders) return;
+    head_.headers.add(std::string(trim(line.substr(0, colon))),
+                      std::string(trim(line.substr(colon + 1))));
+}
+
+Error Transfer::errorOf(CURLcode code) const {
+    if (reason_) return *reason_;
+    const char* said = message_[0] != '\0' ? message_.data() : ::curl_easy_strerror(code);
+    auto text = fmt::format("{}: {}", originOf(request_.url), said);
+    curl_off_t connected_us = 0;
+    long sent_bytes = 0;
+    ::curl_easy_getinfo(easy(), CURLINFO_PRETRANSFER_TIME_T, &connected_us);
+    ::curl_easy_getinfo(easy(), CURLINFO_REQUEST_SIZE, &sent_bytes);
+    switch (code) {
+        case CURLE_OPERATION_TIMEDOUT: {
+            bool late = request_.deadline.passed(os::systemClock().boot());
+            bool connecting = connected_us == 0 && !late;
+            return {connecting ? ErrorCode::kUnreachable : ErrorCode::kTimeout, text};
+        }
+        case CURLE_COULDNT_RESOLVE_HOST:
+        case CURLE_COULDNT_RESOLVE_PROXY:
+        case CURLE_COULDNT_CONNECT:
+        case CURLE_SSL_CONNECT_ERROR:
+        case CURLE_PEER_FAILED_VERIFICATION:
+        case CURLE_SSL_CACERT_BADFILE:
+        case CURLE_PROXY: return {ErrorCode::kUnreachable, text};
+        case CURLE_URL_MALFORMAT:
+        case CURLE_LOGIN_DENIED: return {ErrorCode::kInvalid, text};
+        // Also what an answer that is no HTTP gets.
+        case CURLE_UNSUPPORTED_PROTOCOL:
+            return {sent_bytes > 0 ? ErrorCode::kIo : ErrorCode::kInvalid, text};
+        default: return {ErrorCode::kIo, text};
+    }
+}
+
+void Transfer::finish(CURLcode code) {
+    if (muted_) return;
+    CurlResult result;
+    if (code != CURLE_OK) result.error = errorOf(code);
+    result.http_status = head_.status;
+    result.headers = std::move(head_.headers);
+    muted_ = true;
+    if (callbacks_.on_done) callbacks_.on_done(std::move(result));
+}
+
+void Transfer::fail(Error error) {
+    if (muted_) return;
+    reason_ = std::move(error);
+    finish(CURLE_FAILED_INIT);
+}
+
+}  // namespace aegis::net
