@@ -1,5 +1,7 @@
 #include "service/local/event_hub.h"
 
+#include "wire/sse.h"
+
 namespace aegis::service {
 
 EncodedEventPtr encodeEvent(const execution::Event& event, const ExecutionId& execution,
@@ -7,6 +9,7 @@ EncodedEventPtr encodeEvent(const execution::Event& event, const ExecutionId& ex
     auto out = std::make_shared<EncodedEvent>();
     out->seq = event.seq;
     out->json = json::dump(execution::toJson(event, execution, agent));
+    out->sse = wire::encodeSse({"", std::to_string(event.seq), out->json, {}});
     out->terminal = std::holds_alternative<execution::ExecutionCompleted>(event.data) ||
                     std::holds_alternative<execution::ExecutionFailed>(event.data) ||
                     std::holds_alternative<execution::ExecutionCancelled>(event.data);

@@ -15,6 +15,7 @@ namespace aegis::service {
 struct EncodedEvent {
     std::uint64_t seq = 0;
     std::string json;  ///< the API's form, one line
+    std::string sse;   ///< the same as a server-sent event with its id
     bool terminal = false;
 };
 /// Shared: the same bytes wait in many watchers' queues.

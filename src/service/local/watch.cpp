@@ -1,11 +1,23 @@
 #include "service/local/watch.h"
 
+#include <utility>
+
 namespace aegis::service {
 
 Status Watch::run() {
     constexpr std::size_t kPage = 500;
     auto self = shared_from_this();
-    subscription_ = hub_.subscribe(id_, [self](const EncodedEventPtr& event) { self->live(event); });
+    auto subscription =
+        hub_.subscribe(id_, [self](const EncodedEventPtr& event) { self->live(event); });
+    std::unique_lock starting(mutex_);
+    if (ended_) {
+        // Stopped before it began: nobody will stop it again.
+        starting.unlock();
+        hub_.unsubscribe(subscription);
+        return {};
+    }
+    subscription_ = subscription;
+    starting.unlock();
     while (true) {
         std::uint64_t after = 0;
         {
@@ -45,9 +57,13 @@ bool Watch::deliverLocked(const EncodedEventPtr& event) {
 }
 
 void Watch::stop() {
-    if (subscription_ != 0) hub_.unsubscribe(subscription_);
-    std::lock_guard lock(mutex_);
-    ended_ = true;
+    EventHub::Subscription subscription = 0;
+    {
+        std::lock_guard lock(mutex_);
+        ended_ = true;
+        subscription = std::exchange(subscription_, 0);
+    }
+    if (subscription != 0) hub_.unsubscribe(subscription);
 }
 
 bool Watch::ended() const {

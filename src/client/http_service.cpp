@@ -1,0 +1,320 @@
+#include "client/http_service.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <condition_variable>
+#include <mutex>
+
+#include "wire/sse.h"
+#include "wire/target.h"
+
+namespace aegis::client {
+namespace {
+
+using service::Principal;
+
+constexpr std::int64_t kTimeoutMs = 60'000;
+constexpr std::int64_t kCancelTimeoutMs = 90'000;
+constexpr std::uint64_t kMaxAnswerBytes = 256U << 20U;
+constexpr std::size_t kMaxEventBytes = 1U << 20U;
+
+std::string encode(std::string_view text) { return wire::percentEncode(text); }
+
+/// Builds "?a=b&c=d" out of what is set.
+class QueryText {
+  public:
+    QueryText& add(std::string_view name, std::string_view value) {
+        if (!value.empty())
+            text_ += fmt::format("{}{}={}", text_.empty() ? '?' : '&', name, encode(value));
+        return *this;
+    }
+    QueryText& labels(const std::map<std::string, std::string>& labels) {
+        for (const auto& [key, value] : labels) add("label", fmt::format("{}={}", key, value));
+        return *this;
+    }
+    const std::string& str() const { return text_; }
+
+  private:
+    std::string text_;
+};
+
+/// The daemon's error, from its JSON body.
+Error errorOf(const net::ClientResponse& response) {
+    auto body = json::parse(response.body);
+    const auto* error = body ? json::find(*body, "error") : nullptr;
+    if (error == nullptr) {
+        return {ErrorCode::kInternal,
+                fmt::format("the daemon answered with status {} and no explanation",
+                            response.status)};
+    }
+    Error out(errorCodeFromName(json::getString(*error, "code")),
+              std::string(json::getString(*error, "message")),
+              std::string(json::getString(*error, "hint")));
+    const auto* details = json::find(*error, "details");
+    if (details == nullptr || !details->is_array()) return out;
+    for (const auto& d : details->get_array()) {
+        out.details.push_back({std::string(json::getString(d, "path")),
+                               std::string(json::getString(d, "file")),
+                               static_cast<int>(json::getInt(d, "line")),
+                               static_cast<int>(json::getInt(d, "column")),
+                               std::string(json::getString(d, "message"))});
+    }
+    return out;
+}
+
+bool isTerminalType(std::string_view type) {
+    return type == "ExecutionCompleted" || type == "ExecutionFailed" ||
+           type == "ExecutionCancelled";
+}
+
+}  // namespace
+
+Result<std::unique_ptr<HttpService>> HttpService::create(ClientOptions options, Clock& clock) {
+    constexpr std::uint16_t kDefaultPort = 9090;
+    auto endpoint = net::parseEndpoint(options.daemon_addr, kDefaultPort);
+    if (!endpoint) return std::move(endpoint.error()).within("--daemon-addr");
+    return std::unique_ptr<HttpService>(
+        new HttpService(std::move(*endpoint), std::move(options.token), clock));
+}
+
+HttpService::HttpService(net::Endpoint endpoint, Secret token, Clock& clock)
+    : endpoint_(endpoint), token_(std::move(token)), clock_(clock), connection_(endpoint) {}
+
+net::ClientRequest HttpService::make(std::string method, std::string target,
+                                     std::string body) const {
+    net::ClientRequest request;
+    request.method = std::move(method);
+    request.target = std::move(target);
+    request.body = std::move(body);
+    if (!request.body.empty()) request.headers.set("Content-Type", "application/json");
+    if (!token_.empty()) request.headers.set("Authorization", "Bearer " + token_.reveal());
+    return request;
+}
+
+Error HttpService::explain(Error error) const {
+    if (error.code != ErrorCode::kUnreachable) return error;
+    return {ErrorCode::kUnreachable,
+            fmt::format("the daemon at {} cannot be reached ({})", endpoint_.str(), error.message),
+            "start it with: aegis daemon start --detach"};
+}
+
+Result<json::Value> HttpService::call(const net::ClientRequest& request, std::int64_t timeout_ms) {
+    auto response =
+        connection_.request(request, Deadline::in(clock_.boot(), timeout_ms), kMaxAnswerBytes);
+    if (!response) return explain(std::move(response.error()));
+    if (response->status >= 400) return errorOf(*response);
+    if (response->body.empty()) return json::Value(nullptr);
+    auto value = json::parse(response->body);
+    if (!value) return std::move(value.error()).within("the daemon's answer");
+    return value;
+}
+
+Result<json::Value> HttpService::get(std::string target) {
+    return call(make("GET", std::move(target)), kTimeoutMs);
+}
+
+Result<json::Value> HttpService::post(std::string target, const json::Value& body,
+                                      std::int64_t timeout_ms) {
+    return call(make("POST", std::move(target), json::dump(body)), timeout_ms);
+}
+
+Status HttpService::remove(std::string target) {
+    AEGIS_TRY([[maybe_unused]] auto answer, call(make("DELETE", std::move(target)), kTimeoutMs));
+    return {};
+}
+
+Result<json::Value> HttpService::deploy(const Principal&,
+                                        const std::vector<service::ManifestFile>& files,
+                                        bool validate_only) {
+    json::Array list;
+    for (const auto& file : files) {
+        if (!json::isUtf8(file.text))
+            return Error(ErrorCode::kInvalid, fmt::format("{}: is not UTF-8 text", file.name));
+        list.push_back(json::Object{{"name", file.name}, {"text", file.text}});
+    }
+    return post(validate_only ? "/v1/agents?validate_only=true" : "/v1/agents",
+                json::Object{{"files", std::move(list)}});
+}
+
+Result<json::Value> HttpService::listAgents(const Principal&, const service::ListAgents& query) {
+    QueryText text;
+    text.add("status", query.status).add("all", query.all ? "true" : "").labels(query.labels);
+    text.add("limit", query.limit > 0 ? std::to_string(query.limit) : "");
+    text.add("cursor", query.cursor);
+    return get("/v1/agents" + text.str());
+}
+
+Result<json::Value> HttpService::getAgent(const Principal&, const std::string& agent,
+                                          int revision) {
+    QueryText text;
+    text.add("revision", revision > 0 ? std::to_string(revision) : "");
+    return get("/v1/agents/" + encode(agent) + text.str());
+}
+
+Result<json::Value> HttpService::agentVersions(const Principal&, const std::string& agent) {
+    return get("/v1/agents/" + encode(agent) + "/versions");
+}
+Result<json::Value> HttpService::pauseAgent(const Principal&, const std::string& agent) {
+    return call(make("POST", "/v1/agents/" + encode(agent) + "/pause"), kTimeoutMs);
+}
+Result<json::Value> HttpService::resumeAgent(const Principal&, const std::string& agent) {
+    return call(make("POST", "/v1/agents/" + encode(agent) + "/resume"), kTimeoutMs);
+}
+Result<json::Value> HttpService::deleteAgent(const Principal&, const std::string& agent) {
+    return call(make("DELETE", "/v1/agents/" + encode(agent)), kTimeoutMs);
+}
+
+Result<json::Value> HttpService::execute(const Principal&,
+                                         const service::ExecuteRequest& request) {
+    json::Object body{{"agent_id", request.agent}};
+    if (request.input) body["input"] = *request.input;
+    if (request.max_iterations) body["max_iterations"] = *request.max_iterations;
+    if (!request.model.empty()) body["model"] = request.model;
+    if (!request.idempotency_key.empty()) body["idempotency_key"] = request.idempotency_key;
+    if (request.timeout_ms) body["timeout"] = fmt::format("{}ms", *request.timeout_ms);
+    json::Object labels;
+    for (const auto& [key, value] : request.labels) labels[key] = value;
+    if (!labels.empty()) body["labels"] = std::move(labels);
+    return post("/v1/executions", body);
+}
+
+Result<json::Value> HttpService::listExecutions(const Principal&,
+                                                const service::ListExecutions& query) {
+    QueryText text;
+    text.add("agent_id", query.agent).add("status", query.status).labels(query.labels);
+    text.add("since", query.since ? query.since->rfc3339() : "");
+    text.add("limit", std::to_string(query.limit)).add("cursor", query.cursor);
+    return get("/v1/executions" + text.str());
+}
+
+Result<json::Value> HttpService::getExecution(const Principal&, const std::string& execution) {
+    return get("/v1/executions/" + encode(execution));
+}
+
+Result<json::Value> HttpService::executionLogs(const Principal&, const std::string& execution,
+                                               int iteration) {
+    QueryText text;
+    text.add("iteration", iteration > 0 ? std::to_string(iteration) : "");
+    return get("/v1/executions/" + encode(execution) + "/logs" + text.str());
+}
+
+Result<json::Value> HttpService::cancelExecution(const Principal&, const std::string& execution) {
+    return call(make("POST", "/v1/executions/" + encode(execution) + "/cancel"), kCancelTimeoutMs);
+}
+
+Status HttpService::removeExecution(const Principal&, const std::string& execution) {
+    return remove("/v1/executions/" + encode(execution));
+}
+
+Result<json::Value> HttpService::executionEvents(const Principal&, const std::string& execution,
+                                                 std::uint64_t after, int limit) {
+    return get(fmt::format("/v1/executions/{}/events?after={}&limit={}", encode(execution), after,
+                           limit));
+}
+
+Result<HttpService::StreamEnd> HttpService::stream(const std::string& execution,
+                                                   std::uint64_t& after,
+                                                   const service::EventCallback& callback,
+                                                   bool& moved) {
+    auto request =
+        make("GET", fmt::format("/v1/executions/{}/stream?after={}", encode(execution), after));
+    request.headers.set("Accept", "text/event-stream");
+    auto end = StreamEnd::kLost;
+    int status = 0;
+    std::string error_body;
+    Error bad;
+    wire::SseReader reader(kMaxEventBytes);
+    auto on_event = [&](const wire::SseEvent& sse) {
+        if (end != StreamEnd::kLost) return;
+        auto event = json::parse(sse.data);
+        if (!event) {
+            bad = std::move(event.error()).within("the daemon's event");
+            end = StreamEnd::kStopped;
+            return;
+        }
+        auto seq = static_cast<std::uint64_t>(json::getInt(*event, "seq"));
+        if (seq <= after) return;
+        after = seq;
+        moved = true;
+        if (!callback(*event))
+            end = StreamEnd::kStopped;
+        else if (isTerminalType(json::getString(*event, "type")))
+            end = StreamEnd::kTerminal;
+    };
+    // The connection of its own: this one is left in the middle of an answer when the watch ends.
+    net::HttpConnection connection(endpoint_);
+    auto response = connection.stream(
+        request, Deadline::never(),
+        [&](const wire::ResponseHead& head) {
+            status = head.status;
+            return true;
+        },
+        [&](std::string_view chunk) {
+            if (status >= 400) {
+                error_body += chunk;
+                return error_body.size() < kMaxEventBytes;
+            }
+            if (auto fed = reader.feed(chunk, on_event); !fed) {
+                bad = fed.error();
+                end = StreamEnd::kStopped;
+            }
+            return end == StreamEnd::kLost;
+        });
+    if (!bad.message.empty()) return bad;
+    if (status >= 400) {
+        net::ClientResponse refused;
+        refused.status = status;
+        refused.body = error_body;
+        return errorOf(refused);
+    }
+    if (!response && response.error().code == ErrorCode::kCancelled) return response.error();
+    return end;
+}
+
+Status HttpService::watchExecution(const Principal&, const std::string& execution,
+                                   std::uint64_t after, std::int64_t patience_ms,
+                                   const service::EventCallback& callback) {
+    constexpr std::int64_t kFirstPauseMs = 50;
+    constexpr std::int64_t kLongestPauseMs = 2000;
+    // The reference is resolved once: "@last" must not become another execution after a restart.
+    auto record = getExecution({}, execution);
+    if (!record) return record.error();
+    std::string id(json::getString(*record, "id"));
+    auto give_up = Deadline::in(clock_.boot(), patience_ms);
+    auto pause_ms = kFirstPauseMs;
+    while (true) {
+        bool moved = false;
+        auto end = stream(id, after, callback, moved);
+        bool retry = end ? *end == StreamEnd::kLost
+                         : end.error().code == ErrorCode::kUnavailable;
+        if (!end && !retry) return explain(end.error());
+        if (!retry) return {};
+        if (moved) {
+            give_up = Deadline::in(clock_.boot(), patience_ms);
+            pause_ms = kFirstPauseMs;
+        }
+        if (give_up.passed(clock_.boot())) {
+            return {ErrorCode::kUnreachable,
+                    fmt::format("the daemon at {} cannot be reached any more", endpoint_.str()),
+                    fmt::format("watch again with: aegis execution watch {}", id)};
+        }
+        std::mutex mutex;
+        std::condition_variable never;
+        std::unique_lock lock(mutex);
+        never.wait_for(lock, std::chrono::milliseconds(pause_ms));
+        pause_ms = std::min(pause_ms * 2, kLongestPauseMs);
+    }
+}
+
+Result<json::Value> HttpService::listVolumes(const Principal&) { return get("/v1/volumes"); }
+Result<json::Value> HttpService::getVolume(const Principal&, const std::string& volume) {
+    return get("/v1/volumes/" + encode(volume));
+}
+Status HttpService::deleteVolume(const Principal&, const std::string& volume) {
+    return remove("/v1/volumes/" + encode(volume));
+}
+Result<json::Value> HttpService::nodeStatus(const Principal&) { return get("/v1/node"); }
+
+}  // namespace aegis::client

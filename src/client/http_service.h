@@ -1,0 +1,80 @@
+#pragma once
+
+#include <memory>
+
+#include "base/secret.h"
+#include "net/http_client.h"
+#include "service/service.h"
+
+namespace aegis::client {
+
+struct ClientOptions {
+    std::string daemon_addr = "localhost:9090";
+    Secret token;
+};
+
+/// A daemon's service. The daemon decides who is asking (by the token), so principals are ignored.
+/// Errors carry the daemon's code, message, hint and details; kUnreachable when there is no daemon.
+/// One thread at a time.
+class HttpService : public service::Service {
+  public:
+    static Result<std::unique_ptr<HttpService>> create(ClientOptions options, Clock& clock);
+
+    Result<json::Value> deploy(const service::Principal& who,
+                               const std::vector<service::ManifestFile>& files,
+                               bool validate_only) override;
+    Result<json::Value> listAgents(const service::Principal& who,
+                                   const service::ListAgents& query) override;
+    Result<json::Value> getAgent(const service::Principal& who, const std::string& agent,
+                                 int revision) override;
+    Result<json::Value> agentVersions(const service::Principal& who,
+                                      const std::string& agent) override;
+    Result<json::Value> pauseAgent(const service::Principal& who, const std::string& agent) override;
+    Result<json::Value> resumeAgent(const service::Principal& who,
+                                    const std::string& agent) override;
+    Result<json::Value> deleteAgent(const service::Principal& who,
+                                    const std::string& agent) override;
+    Result<json::Value> execute(const service::Principal& who,
+                                const service::ExecuteRequest& request) override;
+    Result<json::Value> listExecutions(const service::Principal& who,
+                                       const service::ListExecutions& query) override;
+    Result<json::Value> getExecution(const service::Principal& who,
+                                     const std::string& execution) override;
+    Result<json::Value> executionLogs(const service::Principal& who, const std::string& execution,
+                                      int iteration) override;
+    Result<json::Value> cancelExecution(const service::Principal& who,
+                                        const std::string& execution) override;
+    Status removeExecution(const service::Principal& who, const std::string& execution) override;
+    Result<json::Value> executionEvents(const service::Principal& who,
+                                        const std::string& execution, std::uint64_t after,
+                                        int limit) override;
+    Status watchExecution(const service::Principal& who, const std::string& execution,
+                          std::uint64_t after, std::int64_t patience_ms,
+                          const service::EventCallback& callback) override;
+    Result<json::Value> listVolumes(const service::Principal& who) override;
+    Result<json::Value> getVolume(const service::Principal& who,
+                                  const std::string& volume) override;
+    Status deleteVolume(const service::Principal& who, const std::string& volume) override;
+    Result<json::Value> nodeStatus(const service::Principal& who) override;
+
+  private:
+    /// How one attempt at a stream ended.
+    enum class StreamEnd : std::uint8_t { kTerminal, kStopped, kLost };
+    HttpService(net::Endpoint endpoint, Secret token, Clock& clock);
+    net::ClientRequest make(std::string method, std::string target, std::string body = {}) const;
+    Result<json::Value> call(const net::ClientRequest& request, std::int64_t timeout_ms);
+    Result<json::Value> get(std::string target);
+    Result<json::Value> post(std::string target, const json::Value& body,
+                             std::int64_t timeout_ms = 60'000);
+    Status remove(std::string target);
+    Error explain(Error error) const;
+    Result<StreamEnd> stream(const std::string& execution, std::uint64_t& after,
+                             const service::EventCallback& callback, bool& moved);
+
+    net::Endpoint endpoint_;
+    Secret token_;
+    Clock& clock_;
+    net::HttpConnection connection_;
+};
+
+}  // namespace aegis::client
