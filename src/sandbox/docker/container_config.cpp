@@ -26,15 +26,18 @@ json::Array mountList(const ContainerPlan& plan) {
                     bindMount(plan.run.shared, "/aegis/run", true)};
     for (const auto& mount : *plan.mounts)
         out.push_back(bindMount(mount.source, mount.target, mount.read_only));
-    // An image's VOLUME would become a writable place of unlimited size. The engine cannot be told to
-    // forget it, but what is mounted at the path by name wins; read-only, it still shows the image's
-    // files there, and it goes with the container (v=1).
+    // An image's VOLUME would become a writable place of unlimited size, and stay behind. The engine
+    // cannot be told to forget it, but what is mounted at its path wins: an empty read-only tmpfs
+    // (anonymous volumes cannot be read-only, named ones do not go with the container).
     for (const auto& path : plan.image->volumes) {
         const bool covered = path == "/tmp" || path.starts_with("/aegis") ||
                              std::any_of(plan.mounts->begin(), plan.mounts->end(),
                                          [&](const auto& m) { return m.target == path; });
         if (!covered)
-            out.push_back(json::Object{{"Type", "volume"}, {"Target", path}, {"ReadOnly", true}});
+            out.push_back(json::Object{{"Type", "tmpfs"},
+                                       {"Target", path},
+                                       {"ReadOnly", true},
+                                       {"TmpfsOptions", json::Object{{"SizeBytes", 4096}}}});
     }
     return out;
 }

@@ -286,7 +286,41 @@ TEST_F(DockerRuntimeTest, AnImageWithoutPythonSaysSo) {
     EXPECT_TRUE(fate.fatal);
     EXPECT_EQ(fate.error->message,
               "the image has no python3: aegis-test/empty:1 cannot run the bootstrap");
-    runtime_->sweep({}).value();
+    EXPECT_TRUE(runtime_->sweep({}));
+}
+
+TEST_F(DockerRuntimeTest, AnImagesVolumesUserAndCommandAreNotHonoured) {
+    // The base image with other settings. Its VOLUME must be neither writable nor stay behind.
+    const std::string odd = "aegis-test/odd:1";
+    const auto name = "aegis-test-" + node_.str();
+    const auto made = "docker create --name " + name + " " + image_ +
+                      " true >/dev/null && docker commit -c 'VOLUME /etc/apt' -c 'USER root'"
+                      " -c 'ENTRYPOINT [\"/bin/false\"]' -c 'ENV GREETING=hello' -c 'WORKDIR /usr'"
+                      " -c 'HEALTHCHECK CMD /bin/false' " +
+                      name + " " + odd + " >/dev/null; docker rm " + name + " >/dev/null";
+    ASSERT_EQ(std::system(made.c_str()), 0);
+    const auto volumes = [] {
+        std::size_t count = 0;
+        for (const auto& entry : fs::directory_iterator("/var/lib/docker/volumes"))
+            count += entry.is_directory();
+        return count;
+    };
+    const auto before = volumes();
+    auto what = spec("import os\n"
+                     "print(os.getuid(), os.getcwd(), os.environ['GREETING'], end=' ')\n"
+                     "print(os.listdir('/etc/apt'))\n"
+                     "try: open('/etc/apt/x', 'w')\n"
+                     "except OSError as e: print(e.errno)\n");
+    what.image = odd;
+    what.cwd.clear();
+    const auto fate = runToEnd(what);
+    ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
+    EXPECT_EQ(fate.exit->standard_output,
+              "1000 /usr hello []\n" + std::to_string(EROFS) + "\n")
+        << fate.exit->standard_error;
+    EXPECT_TRUE(runtime_->sweep({}));
+    EXPECT_EQ(volumes(), before);
+    EXPECT_TRUE(runtime_->engine().removeImage(odd, soon()));
 }
 
 TEST_F(DockerRuntimeTest, AMissingImageSaysHowToGetIt) {

@@ -191,7 +191,7 @@ TEST_F(ConfigTest, MountsAreBindsAndImageVolumesReadOnly) {
     EXPECT_FALSE(json::getBool(*mountAt("/workspace"), "ReadOnly", true));
     EXPECT_EQ(json::getString(*mountAt("/workspace"), "Type"), "bind");
     ASSERT_NE(mountAt("/data"), nullptr);
-    EXPECT_EQ(json::getString(*mountAt("/data"), "Type"), "volume");
+    EXPECT_EQ(json::getString(*mountAt("/data"), "Type"), "tmpfs");
     EXPECT_TRUE(json::getBool(*mountAt("/data"), "ReadOnly"));
     EXPECT_EQ(mountAt("/tmp"), nullptr) << "the tmpfs covers it";
     EXPECT_TRUE(json::getBool(*mountAt("/aegis/run"), "ReadOnly"));

@@ -87,8 +87,9 @@ class RuntimeFixture : public ::testing::Test {
         std::filesystem::copy_file(init, dir_ + "/guest/init", missing);
         std::ofstream(dir_ + "/guest/bootstrap.py")
             << "import sys\n"
-               "code = sys.stdin.read() if sys.argv[1] == '-' else sys.argv[1]\n"
-               "exec(code)\n";
+               "def main():\n"
+               "    code = sys.stdin.read() if sys.argv[1] == '-' else sys.argv[1]\n"
+               "    exec(code, {})\n";
         std::filesystem::permissions(dir_, std::filesystem::perms(0755));
     }
     ~RuntimeFixture() override { std::filesystem::remove_all(dir_); }

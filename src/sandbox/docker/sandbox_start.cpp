@@ -45,10 +45,13 @@ bool fitsArgument(const std::string& prompt) {
 proto::ctl::Start startMessage(const ports::SandboxSpec& spec, std::vector<std::string> env,
                                std::string cwd, bool as_argument) {
     proto::ctl::Start start;
-    start.command.argv = spec.bootstrap_path.empty()
-                             ? std::vector<std::string>{"python3", "-I", "-S",
-                                                        "/aegis/bin/bootstrap.py"}
-                             : std::vector<std::string>{"python3", spec.bootstrap_path};
+    // Imported, not run as a file: only so is its compiled form used.
+    if (spec.bootstrap_path.empty())
+        start.command.argv = {"python3", "-I", "-S", "-X", "utf8", "-c",
+                              "import sys; sys.path.append('/aegis/bin'); "
+                              "import bootstrap; bootstrap.main()"};
+    else
+        start.command.argv = {"python3", spec.bootstrap_path};
     start.command.argv.push_back(as_argument ? *spec.prompt : "-");
     start.command.env = std::move(env);
     start.command.cwd = std::move(cwd);
