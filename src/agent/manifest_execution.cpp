@@ -28,8 +28,7 @@ void readPattern(Reader& r, std::string& out, Context& context) {
     if (!r.require("pattern", "a regular expression in RE2 syntax")) return;
     if (!r.string("pattern", out) || !context.checks()) return;
     if (auto regex = text::Regex::compile(out); !regex)
-        r.error("pattern", fmt::format("{} is not a regular expression: {}", yaml::shown(out),
-                                       regex.error().message));
+        r.error("pattern", regex.error().message);
 }
 
 ExitCodeCheck readExitCode(Reader& r) {

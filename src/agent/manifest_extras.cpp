@@ -173,12 +173,17 @@ void readTools(const Node& node, std::optional<std::vector<ToolGrant>>& out, Con
 }
 
 void readEnv(const Node& node, const std::string& path, StringMap& out, Context& context) {
-    auto values = yaml::readStringMap(node, path, context.problems);
-    if (!values) return;
-    for (const auto& entry : node.entries)
-        checkVariable(entry.key, (*values)[entry.key], yaml::childPath(path, entry.key),
-                      entry.value, context);
-    out = std::move(*values);
+    if (!node.isMapping()) {
+        context.problems.error(path, node,
+                               fmt::format("is {} (expected a mapping)", describe(node)));
+        return;
+    }
+    for (const auto& entry : node.entries) {
+        auto where = yaml::childPath(path, entry.key);
+        auto value = yaml::readString(entry.value, where, context.problems);
+        checkVariable(entry.key, value.value_or(""), where, entry.value, context);
+        out[entry.key] = value.value_or("");
+    }
 }
 
 void readContext(const Node& node, std::vector<ContextItem>& out, Context& context) {

@@ -1,12 +1,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 
 #include "agent/parse_context.h"
-#if __has_include("text/json_schema.h")
 #include "text/json_schema.h"
-#endif
 #include "text/template.h"
 
 namespace aegis::agent {
@@ -122,6 +121,34 @@ void checkTemplate(const Node& node, const std::string& text, Context& context) 
                            place ? place->second : node.column, message);
 }
 
+// The node that a JSON pointer (RFC 6901) leads to, as far as it does; `path` grows along.
+const Node& follow(const Node& from, std::string_view pointer, std::string& path) {
+    const Node* at = &from;
+    while (pointer.starts_with('/')) {
+        pointer.remove_prefix(1);
+        auto slash = pointer.find('/');
+        std::string key;
+        for (std::string_view rest = pointer.substr(0, slash); !rest.empty();) {
+            bool escaped = rest.starts_with("~0") || rest.starts_with("~1");
+            key += escaped ? (rest[1] == '0' ? '~' : '/') : rest[0];
+            rest.remove_prefix(escaped ? 2 : 1);
+        }
+        pointer.remove_prefix(std::min(slash, pointer.size()));
+        std::size_t index = 0;
+        auto [end, ec] = std::from_chars(key.data(), key.data() + key.size(), index);
+        if (const Node* member = at->find(key)) {
+            path = yaml::childPath(path, key);
+            at = member;
+        } else if (at->isSequence() && ec == std::errc{} && index < at->items.size()) {
+            path = yaml::itemPath(path, index);
+            at = &at->items[index];
+        } else {
+            break;
+        }
+    }
+    return *at;
+}
+
 void readSpec(const Node& node, const Node* metadata, Manifest& out, Context& context) {
     Reader r(node, "spec", context.problems, Reader::Unknown::kLenient);
     const Node* runtime = r.get("runtime");
@@ -222,8 +249,15 @@ void readSchema(const Node& node, const std::string& path, std::optional<json::V
     }
     out = canonical(std::move(*value));
     if (!context.checks()) return;
-    if (auto schema = text::JsonSchema::compile(*out); !schema)
-        context.problems.error(path, node, schema.error().message);
+    auto schema = text::JsonSchema::compile(*out);
+    if (schema) return;
+    const Error& error = schema.error();
+    for (const ErrorDetail& detail : error.details) {
+        std::string where = path;
+        const Node& at = follow(node, detail.path, where);
+        context.problems.error(where, at, detail.message);
+    }
+    if (error.details.empty()) context.problems.error(path, node, error.message);
 }
 
 Manifest readManifest(const Node& root, Context& context) {

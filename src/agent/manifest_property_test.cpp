@@ -101,12 +101,12 @@ class Maker {
         s.network.mode = static_cast<NetworkMode>(upTo(2));
         if (s.network.mode != NetworkMode::kNone) s.network.allowlist = {"api.a.com:443", "*.b.c"};
         s.network.denylist = {"10.0.0.0/8"};
-        if (coin()) s.filesystem.read.emplace({"/v1/a", "/elsewhere"});
+        if (coin()) s.filesystem.read = std::vector<std::string>{"/v1/a", "/elsewhere"};
         if (coin()) s.filesystem.write.emplace();
         s.filesystem.read_only = coin();
         s.resources.cpu_millicores = 10 + upTo(100'000);
-        s.resources.memory_bytes = (6ULL << 20) + engine_();
-        s.resources.disk_bytes = (64ULL << 10) + engine_();
+        s.resources.memory_bytes = (6ULL << 20) + engine_() % (1ULL << 40);
+        s.resources.disk_bytes = (64ULL << 10) + engine_() % (1ULL << 40);
         s.resources.pids = 8 + upTo(1000);
         s.resources.timeout_ms = ms(86'400'000);
         return s;
@@ -116,7 +116,7 @@ class Maker {
         v.name = "v" + std::to_string(number);
         v.mount_point = "/" + v.name;
         v.access_mode = static_cast<AccessMode>(upTo(1));
-        v.size_limit_bytes = (1ULL << 20) + engine_();
+        v.size_limit_bytes = (1ULL << 20) + engine_() % (1ULL << 40);
         v.storage_class = static_cast<StorageClass>(upTo(1));
         if (v.storage_class == StorageClass::kEphemeral) v.ttl_ms = ms(300'000'000'000) - 1;
         if (v.storage_class == StorageClass::kPersistent && coin())

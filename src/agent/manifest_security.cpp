@@ -30,7 +30,7 @@ void readRules(Reader& r, std::string_view key, std::vector<std::string>& out) {
 void readNetwork(const Node& node, const std::string& path, bool older, NetworkSpec& out,
                  Context& context) {
     Reader r(node, path, context.problems, Reader::Unknown::kStrict);
-    r.choice("mode", out.mode, networkModes());
+    bool mode_ok = r.choice("mode", out.mode, networkModes()) || !r.has("mode");
     readRules(r, "allowlist", out.allowlist);
     readRules(r, "denylist", out.denylist);
     if (out.mode == NetworkMode::kDeny && older) {
@@ -39,7 +39,7 @@ void readNetwork(const Node& node, const std::string& path, bool older, NetworkS
         r.warning("mode", "deny without a denylist means none");
         out.mode = NetworkMode::kNone;
     }
-    if (out.mode == NetworkMode::kNone && !out.allowlist.empty())
+    if (mode_ok && out.mode == NetworkMode::kNone && !out.allowlist.empty())
         r.error("allowlist", "cannot be used with mode none (expected mode allow, or no allowlist)");
     if (out.mode == NetworkMode::kDeny && !out.allowlist.empty())
         r.warning("allowlist", "without effect: mode deny permits all that denylist does not name");

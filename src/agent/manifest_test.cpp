@@ -115,7 +115,7 @@ TEST(Manifest, TakesTheExamples) {
     auto reviewer = parseManifests(readFile(examples + "pr-reviewer.yaml"), "p.yaml", facts());
     ASSERT_TRUE(reviewer) << lines(reviewer.error().details, "");
     EXPECT_EQ(lines(reviewer->front().warnings, ""),
-              "p.yaml:28:13: spec.security.network.mode: no egress proxy on this node yet: nothing "
+              "p.yaml:30:13: spec.security.network.mode: no egress proxy on this node yet: nothing "
               "but loopback is reachable\n");
     const Manifest& m = reviewer->front().manifest;
     EXPECT_EQ(m.metadata.version, "1.0.0");

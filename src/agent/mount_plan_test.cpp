@@ -7,6 +7,10 @@ namespace {
 
 using Paths = std::optional<std::vector<std::string>>;
 
+const Paths kNothing = std::vector<std::string>();
+
+Paths listed(std::vector<std::string> paths) { return paths; }
+
 Volume volume(std::string name, std::string mount, AccessMode mode = AccessMode::kReadWrite) {
     Volume v;
     v.name = std::move(name);
@@ -40,30 +44,30 @@ TEST(MountPlan, FollowsTheManual) {
         {"nothing declared", {}, {}, {}, false, "", ""},
         {"keys absent", {w, r}, {}, {}, false, "r:@/r:ro w:@/w:rw", ""},
         {"keys absent, read only", {w, r}, {}, {}, true, "r:@/r:ro w:@/w:ro", ""},
-        {"both empty", {w, r}, Paths{{}}, Paths{{}}, false, "", ""},
-        {"nothing to write", {w, r}, {}, Paths{{}}, false, "r:@/r:ro w:@/w:ro", ""},
-        {"nothing to read", {w, r}, Paths{{}}, {}, false, "w:@/w:rw", ""},
-        {"write implies read", {w}, Paths{{}}, Paths{{"/w"}}, false, "w:@/w:rw", ""},
-        {"write inside read", {w}, Paths{{"/w"}}, Paths{{"/w/out"}}, false,
+        {"both empty", {w, r}, kNothing, kNothing, false, "", ""},
+        {"nothing to write", {w, r}, {}, kNothing, false, "r:@/r:ro w:@/w:ro", ""},
+        {"nothing to read", {w, r}, kNothing, {}, false, "w:@/w:rw", ""},
+        {"write implies read", {w}, kNothing, listed({"/w"}), false, "w:@/w:rw", ""},
+        {"write inside read", {w}, listed({"/w"}), listed({"/w/out"}), false,
          "w:@/w:ro w:out@/w/out:rw", "/w/out"},
-        {"write absent, one path read", {w}, Paths{{"/w/in"}}, {}, false, "w:@/w:rw", "/w/in"},
-        {"read absent, one path written", {w, r}, {}, Paths{{"/w/out"}}, false,
+        {"write absent, one path read", {w}, listed({"/w/in"}), {}, false, "w:@/w:rw", "/w/in"},
+        {"read absent, one path written", {w, r}, {}, listed({"/w/out"}), false,
          "r:@/r:ro w:@/w:ro w:out@/w/out:rw", "/w/out"},
-        {"two paths apart", {w}, Paths{{"/w/in"}}, Paths{{"/w/out"}}, false,
+        {"two paths apart", {w}, listed({"/w/in"}), listed({"/w/out"}), false,
          "w:in@/w/in:ro w:out@/w/out:rw", "/w/in /w/out"},
-        {"read inside write is writable", {w}, Paths{{"/w/out/x"}}, Paths{{"/w/out"}}, false,
+        {"read inside write is writable", {w}, listed({"/w/out/x"}), listed({"/w/out"}), false,
          "w:out@/w/out:rw", "/w/out /w/out/x"},
-        {"nested the other way", {w}, Paths{{"/w/a", "/w/a/b/c"}}, Paths{{"/w/a/b"}}, false,
+        {"nested the other way", {w}, listed({"/w/a", "/w/a/b/c"}), listed({"/w/a/b"}), false,
          "w:a@/w/a:ro w:a/b@/w/a/b:rw", "/w/a /w/a/b /w/a/b/c"},
-        {"a sibling with the same beginning", {w}, Paths{{"/w/a"}}, Paths{{"/w/ab"}}, false,
+        {"a sibling with the same beginning", {w}, listed({"/w/a"}), listed({"/w/ab"}), false,
          "w:a@/w/a:ro w:ab@/w/ab:rw", "/w/a /w/ab"},
-        {"a path above covers", {a, b}, Paths{{"/mnt"}}, Paths{{}}, false,
+        {"a path above covers", {a, b}, listed({"/mnt"}), kNothing, false,
          "a:@/mnt/a:ro b:@/mnt/b:ro", ""},
-        {"the root covers, read-only ones stay so", {a, b}, Paths{{}}, Paths{{"/"}}, false,
+        {"the root covers, read-only ones stay so", {a, b}, kNothing, listed({"/"}), false,
          "a:@/mnt/a:rw b:@/mnt/b:ro", ""},
-        {"read under no volume", {w}, Paths{{"/etc", "/wx"}}, Paths{{}}, false, "", ""},
-        {"a path in a read-only volume", {r}, Paths{{"/r/x"}}, Paths{{}}, false, "r:x@/r/x:ro", ""},
-        {"read_only with write", {w}, Paths{{}}, Paths{{"/w/out"}}, true, "w:out@/w/out:ro",
+        {"read under no volume", {w}, listed({"/etc", "/wx"}), kNothing, false, "", ""},
+        {"a path in a read-only volume", {r}, listed({"/r/x"}), kNothing, false, "r:x@/r/x:ro", ""},
+        {"read_only with write", {w}, kNothing, listed({"/w/out"}), true, "w:out@/w/out:ro",
          "/w/out"},
     };
     for (const Case& c : kTable) {

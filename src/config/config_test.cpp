@@ -92,7 +92,7 @@ TEST(Config, TakesTheManualsExample) {
     EXPECT_EQ(c.server.token.reveal(), "tok");
     EXPECT_TRUE(c.runtime.isolation_given);
     EXPECT_EQ(report(kManual, env),
-              "warning: c.yaml:20:51: llm.providers[1].api_key: ANTHROPIC_API_KEY is not set: using "
+              "warning: c.yaml:20:48: llm.providers[1].api_key: ANTHROPIC_API_KEY is not set: using "
               "this provider will fail\nok\n");
 }
 
@@ -156,9 +156,9 @@ TEST(Config, ReportsEveryProblem) {
          "underscores, at most 64)\n"
          "c.yaml:5:7: llm.providers[2].model: is required (expected the vendor's name of a model)\n"
          "c.yaml:5:30: llm.providers[2].script: only a provider of type scripted has one\n"
-         "c.yaml:6:53: llm.providers[3].base_url: \"localhost\" is not a URL (expected http://... "
+         "c.yaml:6:51: llm.providers[3].base_url: \"localhost\" is not a URL (expected http://... "
          "or https://...)\n"
-         "c.yaml:6:73: llm.providers[3].api_key: is a list (expected text)\n"
+         "c.yaml:6:71: llm.providers[3].api_key: is a list (expected text)\n"
          "c.yaml:7:22: llm.aliases.default: there is no provider \"gtp\" (expected gpt, gpt or z; "
          "did you mean \"gpt\"?)\n"
          "c.yaml:7:39: llm.aliases.fast[1]: there is no provider \"nope\" (expected gpt, gpt or "
@@ -169,7 +169,7 @@ TEST(Config, ReportsEveryProblem) {
          "c.yaml:3:7: tools.mcp_servers[0]: needs one of command and url\n"
          "c.yaml:4:7: tools.mcp_servers[1]: needs one of command and url\n"
          "c.yaml:4:7: tools.mcp_servers[1].name: another server is named \"a\" too\n"
-         "c.yaml:4:23: tools.mcp_servers[1].url: \"ftp://x\" is not a URL (expected http://... or "
+         "c.yaml:4:22: tools.mcp_servers[1].url: \"ftp://x\" is not a URL (expected http://... or "
          "https://...)\n"
          "c.yaml:5:31: tools.subcommand_allowlist.git: is text (expected a list)\n"},
         {"observability: {log_level: env:LEVEL, log_format: env:1X}\n",
@@ -215,8 +215,7 @@ TEST(Config, ExpandsVariablesAnywhereButShowsNoSecret) {
     EXPECT_NE(dump.find("\"max_idle\": \"600s\""), std::string::npos) << dump;
     auto again = parseConfig(dump, "dump.json", "", lookup({}));
     ASSERT_TRUE(again) << lines(again.error().details);
-    EXPECT_EQ(json::dumpPretty(configToJson(again->config)).size(), dump.size() + 13)
-        << "the same but for docker_host, which came from the environment";
+    EXPECT_EQ(json::dumpPretty(configToJson(again->config)), dump);
 }
 
 TEST(Config, KnowsWhatMayBeServed) {
