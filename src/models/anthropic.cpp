@@ -119,7 +119,8 @@ WireRequest AnthropicDialect::encode(const ports::ModelRequest& request) const {
     out.headers = {{"Content-Type", "application/json"},
                    {"Accept", "text/event-stream"},
                    {"anthropic-version", std::string(kVersion)}};
-    out.secret_headers.emplace_back("x-api-key", settings_.api_key);
+    if (!settings_.api_key.empty())
+        out.secret_headers.emplace_back("x-api-key", settings_.api_key);
     out.body = std::make_shared<const std::string>(body(request, out.tools));
     return out;
 }

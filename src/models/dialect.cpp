@@ -1,6 +1,6 @@
 #include "models/dialect.h"
 
-#include <fmt/format.h>
+#include "text/escape.h"
 
 namespace aegis::models {
 namespace {
@@ -44,19 +44,7 @@ WireNames wireNamesOf(const ports::ModelRequest& request) {
 }
 
 std::string oneLine(std::string_view text, std::size_t limit) {
-    std::string out;
-    for (char c : json::toUtf8(text.substr(0, limit * 2))) {
-        auto byte = static_cast<unsigned char>(c);
-        if (byte < 0x20 || byte == 0x7f) {
-            out += c == '\n' ? "\\n" : c == '\t' ? "\\t" : fmt::format("\\x{:02x}", byte);
-        } else {
-            out += c;
-        }
-    }
-    if (out.size() <= limit) return out;
-    std::size_t end = limit;
-    while (end > 0 && (static_cast<unsigned char>(out[end]) & 0xc0) == 0x80) --end;
-    return out.substr(0, end) + "...";
+    return text::shorten(text::escapeControl(text::headUtf8(text, 2 * limit)), limit);
 }
 
 std::string providerMessage(std::string_view body) {

@@ -13,9 +13,6 @@ class OpenAiDialect : public Dialect {
     WireRequest encode(const ports::ModelRequest& request) const override;
     std::unique_ptr<AnswerReader> reader(WireNames tools) const override;
 
-    /// Whether a request can do without a key: only at a server of the user's own.
-    static bool needsKey(const ProviderSettings& settings) { return settings.base_url.empty(); }
-
   private:
     std::string body(const ports::ModelRequest& request, WireNames& names) const;
 

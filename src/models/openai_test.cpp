@@ -277,8 +277,8 @@ TEST(ProviderMessage, FindsTheTextAndEscapesIt) {
     EXPECT_EQ(providerMessage(" upstream gone\n"), "upstream gone");
     EXPECT_EQ(providerMessage("<html>"), "");
     EXPECT_EQ(providerMessage(""), "");
-    EXPECT_EQ(oneLine(std::string(400, 'x')).size(), 303U);
-    EXPECT_EQ(oneLine("aé", 2), "a...");
+    EXPECT_EQ(oneLine(std::string(400, 'x')).size(), 300U);
+    EXPECT_EQ(oneLine("aéééé", 6), "aé...");
 }
 
 }  // namespace

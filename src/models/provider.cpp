@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <set>
 
 #include "models/anthropic.h"
@@ -24,15 +25,17 @@ ProviderPtr make(ProviderSettings settings, std::unique_ptr<const Dialect> diale
 
 }  // namespace
 
+// A server of the user's own may do without a key; the vendors' do not.
 ProviderPtr makeOpenAiProvider(ProviderSettings settings) {
     auto dialect = std::make_unique<OpenAiDialect>(settings);
-    bool needs_key = OpenAiDialect::needsKey(settings);
+    bool needs_key = settings.base_url.empty();
     return make(std::move(settings), std::move(dialect), std::nullopt, needs_key);
 }
 
 ProviderPtr makeAnthropicProvider(ProviderSettings settings) {
     auto dialect = std::make_unique<AnthropicDialect>(settings);
-    return make(std::move(settings), std::move(dialect), std::nullopt, true);
+    bool needs_key = settings.base_url.empty();
+    return make(std::move(settings), std::move(dialect), std::nullopt, needs_key);
 }
 
 ProviderPtr makeOllamaProvider(ProviderSettings settings) {
@@ -50,10 +53,30 @@ Result<std::vector<ProviderPtr>> Catalog::resolve(const std::string& alias) cons
         return Error(ErrorCode::kUnavailable, "no model provider is configured",
                      "set OPENAI_API_KEY or ANTHROPIC_API_KEY in the daemon's environment, start Ollama, "
                      "or write llm.providers in aegis-config.yaml");
-    if (auto found = aliases.find(alias); found != aliases.end()) return found->second;
-    if (alias == kDefaultAlias) return std::vector<ProviderPtr>{providers.front()};
-    return Error(ErrorCode::kNotFound, fmt::format("unknown model alias {}", json::quote(alias)),
-                 fmt::format("known aliases: {}", fmt::join(names(), ", ")));
+    auto found = aliases.find(alias);
+    if (found == aliases.end()) {
+        if (alias == kDefaultAlias) return std::vector<ProviderPtr>{providers.front()};
+        return Error(ErrorCode::kNotFound, fmt::format("unknown model alias {}", json::quote(alias)),
+                     fmt::format("known aliases: {}", fmt::join(names(), ", ")));
+    }
+    std::vector<ProviderPtr> out;
+    for (const std::string& name : found->second) {
+        auto provider = std::ranges::find_if(
+            providers, [&](const ProviderPtr& one) { return one->settings.name == name; });
+        if (provider != providers.end()) out.push_back(*provider);
+    }
+    if (out.empty())
+        return Error(ErrorCode::kUnavailable,
+                     fmt::format("no provider of the model alias {} is there: {}", json::quote(alias),
+                                 fmt::join(found->second, ", ")),
+                     "start Ollama, or name another provider in llm.aliases");
+    return out;
+}
+
+bool Catalog::resolvesWhole(const std::string& alias) const {
+    auto found = aliases.find(alias);
+    auto resolved = resolve(alias);
+    return resolved && (found == aliases.end() || resolved->size() == found->second.size());
 }
 
 std::vector<std::string> Catalog::names() const {

@@ -11,7 +11,8 @@
 
 namespace aegis::models {
 
-/// Where Ollama listens by default.
+/// The name of the provider that is made of an Ollama found, and where Ollama listens by default.
+inline constexpr std::string_view kOllamaName = "ollama";
 inline constexpr std::string_view kOllamaUrl = "http://localhost:11434";
 
 /// One configured provider: over HTTP if it has a dialect, else a script. Immutable.
@@ -30,12 +31,14 @@ using ProviderPtr = std::shared_ptr<const Provider>;
 /// Everything that a name can mean at one time. Immutable once it is in a router.
 struct Catalog {
     std::vector<ProviderPtr> providers;  ///< in the order of the configuration
-    std::map<std::string, std::vector<ProviderPtr>> aliases;
-    bool probe_ollama = false;  ///< nothing is configured: use a reachable Ollama
+    std::map<std::string, std::vector<std::string>> aliases;  ///< to names of providers
+    bool probe_ollama = false;  ///< no provider is configured: add a reachable Ollama as "ollama"
 
-    /// The providers behind an alias, in the order to try; `default` falls back to the first provider.
-    /// kUnavailable without any provider, kNotFound for an unknown alias; both say what to do.
+    /// The providers behind an alias that are there, in the order to try; `default` falls back to the
+    /// first provider. kUnavailable if there is none, kNotFound for an unknown alias; both say what to do.
     Result<std::vector<ProviderPtr>> resolve(const std::string& alias) const;
+    /// Whether resolve() finds everything that the alias names.
+    bool resolvesWhole(const std::string& alias) const;
     /// Sorted.
     std::vector<std::string> names() const;
 };

@@ -16,7 +16,7 @@ ProviderPtr ollamaFrom(std::string_view tags) {
     std::string_view name = json::getString(models->get_array().front(), "name");
     if (name.empty()) return nullptr;
     ProviderSettings settings;
-    settings.name = "ollama";
+    settings.name = kOllamaName;
     settings.model = name;
     return makeOllamaProvider(std::move(settings));
 }
@@ -42,7 +42,7 @@ Router::~Router() {
 }
 
 void Router::reload(Catalog catalog) {
-    bool probe = catalog.providers.empty() && catalog.probe_ollama;
+    bool probe = catalog.probe_ollama;
     std::lock_guard lock(mutex_);
     catalog_ = std::make_shared<const Catalog>(std::move(catalog));
     if (probe && !probing_) probeOllama();
@@ -75,7 +75,7 @@ void Router::probed(const net::CurlResult& result) {
     {
         std::lock_guard lock(mutex_);
         probing_ = false;
-        if (ollama && catalog_->providers.empty() && catalog_->probe_ollama) {
+        if (ollama && catalog_->probe_ollama) {
             Catalog found = *catalog_;
             found.providers.push_back(ollama);
             catalog_ = std::make_shared<const Catalog>(std::move(found));
@@ -99,7 +99,7 @@ Router::CallId Router::start(ports::ModelRequest request, Deadline deadline, por
                                       std::move(request), deadline, std::move(sink),
                                       [this, id] { forget(id); });
         calls_.emplace(id, call);
-        if (probing_ && catalog_->providers.empty()) {
+        if (probing_ && !catalog_->resolvesWhole(alias)) {
             waiting_.push_back({std::move(alias), std::move(call)});
             return id;
         }

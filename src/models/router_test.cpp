@@ -32,8 +32,7 @@ ProviderPtr provider(std::string name, std::string key = "sk-secret-1") {
 Catalog twoProviders() {
     Catalog catalog;
     catalog.providers = {provider("a"), provider("b")};
-    catalog.aliases["both"] = catalog.providers;
-    catalog.aliases["only-b"] = {catalog.providers[1]};
+    catalog.aliases = {{"both", {"a", "b"}}, {"only-b", {"b"}}};
     return catalog;
 }
 
@@ -343,7 +342,7 @@ TEST_F(RouterTest, TheDestructorCancelsWhatIsUnderWay) {
 TEST_F(RouterTest, AProviderWithoutItsKeyIsAnErrorOnUseAndFallsBack) {
     Catalog catalog;
     catalog.providers = {provider("a", ""), provider("b")};
-    catalog.aliases["both"] = catalog.providers;
+    catalog.aliases["both"] = {"a", "b"};
     use(catalog);
     start("default");
     EXPECT_EQ(error().code, ErrorCode::kUnauthenticated);
@@ -411,6 +410,28 @@ TEST_F(OllamaProbe, ACallWaitsForItAndUsesWhatIsFound) {
     EXPECT_TRUE(http_->requests[1].body->contains("qwen:7b"));
     EXPECT_TRUE(http_->requests[1].secret_headers.empty());
     EXPECT_EQ(router_->aliases(), std::vector<std::string>{"default"});
+}
+
+TEST_F(RouterTest, AnAliasThatNamesOllamaWaitsForTheProbeAndOthersDoNot) {
+    Catalog catalog;
+    catalog.providers = {provider("a")};
+    catalog.aliases = {{"default", {"a"}}, {"local", {"ollama"}}, {"mixed", {"ollama", "a"}}};
+    catalog.probe_ollama = true;
+    use(catalog);
+    start("mixed");
+    EXPECT_EQ(http_->requests.size(), 1U);
+    http_->fail(ErrorCode::kUnreachable);
+    timers_->advance(0);
+    ASSERT_EQ(http_->requests.size(), 2U);
+    EXPECT_EQ(providerOf(1), "a");
+    http_->answer(200, kHello);
+    results_.clear();
+    start("local");
+    EXPECT_EQ(error().message, "no provider of the model alias \"local\" is there: ollama");
+    results_.clear();
+    router_->reload(catalog);
+    start("default");
+    EXPECT_EQ(http_->requests.size(), 4U);
 }
 
 TEST_F(OllamaProbe, NothingFoundIsTheUsualError) {

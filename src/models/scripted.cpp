@@ -1,7 +1,6 @@
 #include "models/scripted.h"
 
 #include <fmt/format.h>
-#include <re2/re2.h>
 
 #include <algorithm>
 
@@ -68,7 +67,7 @@ class Script::Parser {
         return true;
     }
 
-    std::string text(const yaml::Node& node, std::string_view key, const std::string& path,
+    std::string textOf(const yaml::Node& node, std::string_view key, const std::string& path,
                      bool required) {
         const yaml::Node* value = node.find(key);
         if (value == nullptr) {
@@ -95,14 +94,11 @@ class Script::Parser {
     Rule rule(const yaml::Node& node, const std::string& path) {
         Rule out;
         if (!mapping(node, path, {"match", "turns"})) return out;
-        out.pattern = text(node, "match", path, true);
-        re2::RE2::Options options;
-        options.set_log_errors(false);
-        options.set_dot_nl(true);
-        out.match = std::make_unique<re2::RE2>(out.pattern, options);
-        if (!out.match->ok())
-            problem(*node.find("match"), path + ".match",
-                    fmt::format("not a regular expression: {}", out.match->error()));
+        auto match = text::Regex::compile(textOf(node, "match", path, true));
+        if (match)
+            out.match = std::move(*match);
+        else
+            problem(*node.find("match"), path + ".match", std::move(match.error().message));
         const auto& turns = list(node, "turns", path);
         if (turns.empty() && node.find("turns") != nullptr && node.find("turns")->isSequence())
             problem(*node.find("turns"), path + ".turns", "is empty");
@@ -115,10 +111,10 @@ class Script::Parser {
         Turn out;
         if (!mapping(node, path, {"content", "tool_calls"})) return out;
         if (node.find("tool_calls") == nullptr) {
-            out.content = text(node, "content", path, true);
+            out.content = textOf(node, "content", path, true);
             return out;
         }
-        out.content = text(node, "content", path, false);
+        out.content = textOf(node, "content", path, false);
         const auto& calls = list(node, "tool_calls", path);
         for (std::size_t i = 0; i < calls.size(); ++i)
             out.tool_calls.push_back(call(calls[i], fmt::format("{}.tool_calls[{}]", path, i)));
@@ -128,7 +124,7 @@ class Script::Parser {
     ports::ToolCall call(const yaml::Node& node, const std::string& path) {
         ports::ToolCall out;
         if (!mapping(node, path, {"name", "arguments"})) return out;
-        out.name = text(node, "name", path, true);
+        out.name = textOf(node, "name", path, true);
         out.arguments = "{}";
         const yaml::Node* arguments = node.find("arguments");
         if (arguments == nullptr || arguments->isNull()) return out;
@@ -146,10 +142,6 @@ class Script::Parser {
 
     std::string file_;
 };
-
-Script::Script(Script&&) noexcept = default;
-Script& Script::operator=(Script&&) noexcept = default;
-Script::~Script() = default;
 
 Result<Script> Script::parse(std::string_view text, const std::string& file) {
     auto documents = yaml::parse(text, {.max_bytes = kMaxScriptBytes});
@@ -179,8 +171,7 @@ Result<Script> Script::load(const std::string& path) {
 
 Result<ports::ModelAnswer> Script::answer(const ports::ModelRequest& request) const {
     std::string_view text = lastUserText(request);
-    auto rule = std::ranges::find_if(
-        rules_, [&](const Rule& r) { return re2::RE2::PartialMatch({text.data(), text.size()}, *r.match); });
+    auto rule = std::ranges::find_if(rules_, [&](const Rule& r) { return r.match->search(text); });
     if (rule == rules_.end())
         return Error(ErrorCode::kUnavailable,
                      fmt::format("no rule of the script {} matches the last user message", file_));
@@ -189,7 +180,7 @@ Result<ports::ModelAnswer> Script::answer(const ports::ModelRequest& request) co
     if (turn >= rule->turns.size())
         return Error(ErrorCode::kUnavailable,
                      fmt::format("the rule {} of the script {} has {} turns and is asked for turn {}",
-                                 oneLine(json::quote(rule->pattern)), file_, rule->turns.size(),
+                                 oneLine(json::quote(rule->match->pattern())), file_, rule->turns.size(),
                                  turn + 1));
     ports::ModelAnswer answer;
     answer.content = rule->turns[turn].content;

@@ -1,16 +1,13 @@
 #pragma once
 
-#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/result.h"
 #include "ports/models.h"
-
-namespace re2 {
-class RE2;
-}
+#include "text/regex.h"
 
 namespace aegis::models {
 
@@ -25,10 +22,6 @@ class Script {
     /// Reads at most 8 MiB.
     static Result<Script> load(const std::string& path);
 
-    Script(Script&&) noexcept;
-    Script& operator=(Script&&) noexcept;
-    ~Script();
-
     /// The answer to a conversation. kUnavailable if nothing matches or the turns are used up. Tokens are
     /// counted as a quarter of the bytes, rounded up.
     Result<ports::ModelAnswer> answer(const ports::ModelRequest& request) const;
@@ -39,8 +32,7 @@ class Script {
         std::vector<ports::ToolCall> tool_calls;
     };
     struct Rule {
-        std::string pattern;
-        std::unique_ptr<re2::RE2> match;
+        std::optional<text::Regex> match;
         std::vector<Turn> turns;
     };
     class Parser;

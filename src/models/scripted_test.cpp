@@ -76,7 +76,7 @@ TEST(Script, EveryProblemWithItsPlace) {
     std::string all;
     for (const auto& detail : script.error().details) all += detail.str() + "\n";
     EXPECT_EQ(all,
-              "s.yaml:1:10: [0].match: not a regular expression: missing ): (\n"
+              "s.yaml:1:10: [0].match: invalid regular expression '(' at character 1: missing ): (\n"
               "s.yaml:2:10: [0].turns: is empty\n"
               "s.yaml:4:3: [1]: unknown field \"mach\"\n"
               "s.yaml:3:3: [1]: match is missing\n"
