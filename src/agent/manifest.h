@@ -21,7 +21,8 @@ inline constexpr std::string_view kApiVersion = "100monkeys.ai/v1";
 inline constexpr std::size_t kMaxManifestBytes = 1 << 20;
 /// The prompt template of a manifest that has none.
 inline constexpr std::string_view kDefaultPromptTemplate =
-    "{{instruction}}\n\nUser: {{input}}\n{{#if previous_error}}Your previous attempt failed with the "
+    "{{instruction}}\n\nUser: {{input}}\n{{#if previous_error}}Your previous attempt failed with "
+    "the "
     "following error. Fix it:\n{{previous_error}}\n{{/if}}Assistant:";
 
 using StringMap = std::map<std::string, std::string>;
@@ -39,7 +40,7 @@ enum class Isolation : std::uint8_t { kInherit, kDocker, kProcess, kFirecracker 
 
 struct RuntimeSpec {
     std::string language, version;  ///< both, or neither when `image` is set
-    std::string image;              ///< a custom image; empty: the base image of language and version
+    std::string image;  ///< a custom image; empty: the base image of language and version
     ImagePullPolicy image_pull_policy = ImagePullPolicy::kIfNotPresent;
     Isolation isolation = Isolation::kInherit;
     std::string model = "default";      ///< an alias
@@ -119,8 +120,8 @@ struct ExecutionSpec {
     Mode mode = Mode::kIterative;
     int max_iterations = 10;  ///< 1 with kOneShot
     std::int64_t iteration_timeout_ms = 300'000;
-    int max_tool_calls = 500;   ///< per iteration
-    int max_model_calls = 200;  ///< per iteration
+    int max_tool_calls = 500;                                       ///< per iteration
+    int max_model_calls = 200;                                      ///< per iteration
     std::vector<Validator> validation{Validator{ExitCodeCheck{}}};  ///< in order
     std::vector<Validator> tool_validation;                         ///< `semantic` only
     std::optional<Budget> budget;
@@ -260,18 +261,18 @@ struct ParsedManifest {
     std::string source;                 ///< this document's text, byte for byte
 };
 
-/// Reads and checks every document of `text` (YAML 1.2 or JSON, at most kMaxManifestBytes). All problems
-/// of all documents are reported at once, as kInvalid (kTooLarge for the size) with one detail each, in
-/// the order of their places; `file` is only the name in them. Empty documents are skipped, but there
-/// must be one manifest; two of the same name are an error.
+/// Reads and checks every document of `text` (YAML 1.2 or JSON, at most kMaxManifestBytes). All
+/// problems of all documents are reported at once, as kInvalid (kTooLarge for the size) with one
+/// detail each, in the order of their places; `file` is only the name in them. Empty documents are
+/// skipped, but there must be one manifest; two of the same name are an error.
 Result<std::vector<ParsedManifest>> parseManifests(std::string_view text, std::string_view file,
                                                    const NodeFacts& facts);
 
 /// The resolved manifest in the grammar of the manifest itself: it may be deployed as it is.
 json::Object manifestToJson(const Manifest& manifest);
 
-/// The inverse, without loss, for stored revisions: nothing is asked of the node, templates, patterns
-/// and schemas are not compiled again. kInvalid if `value` was not made by manifestToJson.
+/// The inverse, without loss, for stored revisions: nothing is asked of the node, templates,
+/// patterns and schemas are not compiled again. kInvalid if `value` was not made by manifestToJson.
 Result<Manifest> manifestFromJson(const json::Value& value);
 
 // ---- What follows from a manifest ----
@@ -285,15 +286,17 @@ struct MountGrant {
     bool operator==(const MountGrant&) const = default;
 };
 
-/// The mounts that enforce `security.filesystem`, parents before children. A volume that no listed path
-/// reaches is not mounted.
+/// The mounts that enforce `security.filesystem`, parents before children. A volume that no listed
+/// path reaches is not mounted.
 std::vector<MountGrant> mountPlan(const Manifest& manifest);
 
-/// Listed paths inside read-write volumes (absolute, as the sandbox sees them, parents first): what does
-/// not exist there is made a directory before iteration 1. Mount points themselves are not among them.
+/// Listed paths inside read-write volumes (absolute, as the sandbox sees them, parents first): what
+/// does not exist there is made a directory before iteration 1. Mount points themselves are not
+/// among them.
 std::vector<std::string> pathsToCreate(const Manifest& manifest);
 
-/// The tools that exist here and can succeed under the manifest, in its order (else in the manual's).
+/// The tools that exist here and can succeed under the manifest, in its order (else in the
+/// manual's).
 std::vector<std::string> offeredTools(const Manifest& manifest, const NodeFacts& facts);
 
 /// Where relative paths and commands start: the first volume's mount point, else "/tmp".

@@ -27,8 +27,7 @@ bool checkOutputTarget(Reader& r, RegexCheck& out) {
 void readPattern(Reader& r, std::string& out, Context& context) {
     if (!r.require("pattern", "a regular expression in RE2 syntax")) return;
     if (!r.string("pattern", out) || !context.checks()) return;
-    if (auto regex = text::Regex::compile(out); !regex)
-        r.error("pattern", regex.error().message);
+    if (auto regex = text::Regex::compile(out); !regex) r.error("pattern", regex.error().message);
 }
 
 ExitCodeCheck readExitCode(Reader& r) {
@@ -90,7 +89,8 @@ MultiJudgeCheck readMultiJudge(Reader& r, Context& context) {
     MultiJudgeCheck check;
     if (r.require("judges", "a list of agents") && r.strings("judges", check.judges)) {
         if (check.judges.empty()) r.error("judges", "is empty (expected a list of agents)");
-        for (const auto& judge : check.judges) warnOfUnknownJudge(r, "judges", judge, context);
+        for (const auto& judge : check.judges)
+            warnOfUnknownJudge(r, "judges", judge, context);
     }
     r.choice("consensus", check.consensus, consensuses());
     r.integer("min_judges_required", check.min_judges_required, 1,
@@ -116,8 +116,7 @@ void readOf(Reader& r, std::string_view type, Validator& out, Context& context) 
         out.check = std::move(check);
     }
     if (type == "semantic") {
-        context.demand(capability::kSemanticValidator, path, r.node(),
-                       "the semantic validator is");
+        context.demand(capability::kSemanticValidator, path, r.node(), "the semantic validator is");
         out.min_score = kSemanticMinScore;
         out.check = readSemantic(r, true, context);
     }
@@ -133,7 +132,8 @@ void readOf(Reader& r, std::string_view type, Validator& out, Context& context) 
 std::vector<std::pair<std::string_view, std::string_view>> typesOf(
     std::initializer_list<std::string_view> types) {
     std::vector<std::pair<std::string_view, std::string_view>> words;
-    for (auto type : types) words.emplace_back(type, type);
+    for (auto type : types)
+        words.emplace_back(type, type);
     return words;
 }
 
@@ -240,9 +240,9 @@ void readValidation(const Node& node, const std::string& path, std::vector<Valid
                     Context& context) {
     if (node.isMapping()) return readObjectForm(node, path, out, context);
     if (node.isSequence())
-        return readList(
-            node, path, out,
-            {"exit_code", "json_schema", "regex", "command", "semantic", "multi_judge"}, context);
+        return readList(node, path, out,
+                        {"exit_code", "json_schema", "regex", "command", "semantic", "multi_judge"},
+                        context);
     context.problems.error(path, node,
                            fmt::format("is {} (expected a list of validators, or a mapping with "
                                        "system, output and semantic)",
@@ -276,8 +276,7 @@ void readExecution(const Node* node, const OlderExecution& older, ExecutionSpec&
     r.integer("max_model_calls", out.max_model_calls, 1, kMaxCalls);
     const Node* validation = r.get("validation");
     if (validation) readValidation(*validation, r.path("validation"), out.validation, context);
-    if (validation && older.validation)
-        r.error("validation", "is given as spec.validation too");
+    if (validation && older.validation) r.error("validation", "is given as spec.validation too");
     if (!validation && older.validation)
         readValidation(*older.validation, "spec.validation", out.validation, context);
     if (const Node* tools = r.get("tool_validation"))

@@ -21,26 +21,12 @@ void warnUnlessOffered(const std::string& tool, const Node& node, const std::str
                        const Context& context) {
     if (!context.checks() || context.facts->tools.contains(tool)) return;
     auto dot = tool.find('.');
-    if (dot != std::string::npos && context.facts->mcp_servers.contains(tool.substr(0, dot))) return;
+    if (dot != std::string::npos && context.facts->mcp_servers.contains(tool.substr(0, dot)))
+        return;
     std::vector<std::string> known(context.facts->tools.begin(), context.facts->tools.end());
     context.problems.warning(path, node,
                              fmt::format("nothing on this node offers the tool {}{}",
                                          yaml::shown(tool), yaml::didYouMean(tool, known)));
-}
-
-void readSubcommands(const Node& node, const std::string& path, SubcommandAllowlist& out,
-                     Problems& problems) {
-    if (!node.isMapping()) {
-        problems.error(path, node,
-                       fmt::format("is {} (expected a mapping of commands to lists of allowed "
-                                   "first arguments)",
-                                   describe(node)));
-        return;
-    }
-    for (const auto& entry : node.entries) {
-        auto allowed = yaml::readStrings(entry.value, yaml::childPath(path, entry.key), problems);
-        if (allowed) out.emplace(entry.key, std::move(*allowed));
-    }
 }
 
 // {name, server, config}: what is now "<server>.<name>".
@@ -57,8 +43,9 @@ void readOlderTool(Reader& r, ToolGrant& out) {
         if (!id.empty() && !builtin && !out.name.starts_with(prefix)) out.name = prefix + out.name;
     }
     if (config && !(config->isMapping() && config->entries.empty()))
-        r.error("config", "is no longer supported: what it restricts would not be restricted "
-                          "(expected security, or subcommand_allowlist)");
+        r.error("config",
+                "is no longer supported: what it restricts would not be restricted "
+                "(expected security, or subcommand_allowlist)");
 }
 
 void readTool(const Node& node, const std::string& path, ToolGrant& out, Context& context) {
@@ -68,8 +55,9 @@ void readTool(const Node& node, const std::string& path, ToolGrant& out, Context
         Reader r(node, path, context.problems, Reader::Unknown::kLenient);
         if (r.require("name", "a tool's name")) r.string("name", out.name);
         if (const Node* allowed = r.get("subcommand_allowlist")) {
-            readSubcommands(*allowed, r.path("subcommand_allowlist"), out.subcommand_allowlist,
-                            context.problems);
+            auto lists =
+                yaml::readStringLists(*allowed, r.path("subcommand_allowlist"), context.problems);
+            if (lists) out.subcommand_allowlist = std::move(*lists);
             if (!out.name.empty() && out.name != "cmd.run")
                 r.error("subcommand_allowlist", "only cmd.run has one");
         }
@@ -89,9 +77,8 @@ bool isVariableName(std::string_view text) {
     auto letter = [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
     };
-    return !text.empty() && letter(text.front()) && std::ranges::all_of(text, [&](char c) {
-        return letter(c) || (c >= '0' && c <= '9');
-    });
+    return !text.empty() && letter(text.front()) &&
+           std::ranges::all_of(text, [&](char c) { return letter(c) || (c >= '0' && c <= '9'); });
 }
 
 void checkVariable(const std::string& key, const std::string& value, const std::string& path,
@@ -117,9 +104,15 @@ bool readContextItem(const Node& node, const std::string& path, ContextItem& ite
         return false;
     std::string_view key;
     switch (item.type) {
-        case ContextItem::Type::kText: key = r.has("text") ? "text" : "content"; break;
-        case ContextItem::Type::kFile: key = "path"; break;
-        case ContextItem::Type::kUrl: key = "url"; break;
+        case ContextItem::Type::kText:
+            key = r.has("text") ? "text" : "content";
+            break;
+        case ContextItem::Type::kFile:
+            key = "path";
+            break;
+        case ContextItem::Type::kUrl:
+            key = "url";
+            break;
     }
     r.get("text");
     if (r.require(key, "what is added to {{context}}")) r.string(key, item.value);
@@ -134,7 +127,7 @@ bool readContextItem(const Node& node, const std::string& path, ContextItem& ite
 
 // Five fields, or a word such as @daily; what the fields mean is the scheduler's to say.
 bool looksLikeCron(std::string_view text) {
-    constexpr std::string_view kWords[] = {"@hourly", "@daily",   "@midnight", "@weekly",
+    constexpr std::string_view kWords[] = {"@hourly",  "@daily",  "@midnight", "@weekly",
                                            "@monthly", "@yearly", "@annually"};
     if (std::ranges::find(kWords, text) != std::end(kWords)) return true;
     int fields = 0;
@@ -205,8 +198,8 @@ void readSchedule(const Node& node, std::optional<Schedule>& out, Context& conte
     constexpr std::string_view kCron = "five fields, such as \"0 6 * * 1\", or @daily";
     if (r.require("cron", kCron) && r.string("cron", schedule.cron) &&
         !looksLikeCron(schedule.cron))
-        r.error("cron", fmt::format("{} is not valid (expected {})", yaml::shown(schedule.cron),
-                                    kCron));
+        r.error("cron",
+                fmt::format("{} is not valid (expected {})", yaml::shown(schedule.cron), kCron));
     r.string("timezone", schedule.timezone);
     r.boolean("enabled", schedule.enabled);
     r.finish();
@@ -230,9 +223,9 @@ void readAdvanced(const Node& node, Advanced& out, Context& context) {
 }  // namespace detail
 
 const std::vector<std::string>& builtinTools() {
-    static const std::vector<std::string> kTools{
-        "fs.read",   "fs.write", "fs.edit", "fs.list",  "fs.create_dir",
-        "fs.delete", "fs.glob",  "fs.grep", "cmd.run", "web.fetch"};
+    static const std::vector<std::string> kTools{"fs.read",       "fs.write",  "fs.edit", "fs.list",
+                                                 "fs.create_dir", "fs.delete", "fs.glob", "fs.grep",
+                                                 "cmd.run",       "web.fetch"};
     return kTools;
 }
 

@@ -7,19 +7,13 @@ namespace {
 
 constexpr double kHourMs = 3'600'000;
 
-std::string duration(std::int64_t ms) {
-    return ms % 1000 == 0 ? fmt::format("{}s", ms / 1000) : fmt::format("{}ms", ms);
-}
-
-json::Array strings(const std::vector<std::string>& values) {
-    json::Array array;
-    for (const auto& value : values) array.emplace_back(value);
-    return array;
-}
+using yaml::durationText;
+using yaml::stringArray;
 
 json::Object map(const StringMap& values) {
     json::Object object;
-    for (const auto& [key, value] : values) object[key] = value;
+    for (const auto& [key, value] : values)
+        object[key] = value;
     return object;
 }
 
@@ -59,18 +53,18 @@ struct CheckToJson {
         out["target"] = check.target;
     }
     void operator()(const CommandCheck& check) const {
-        out["command"] = strings(check.command);
-        out["timeout"] = duration(check.timeout_ms);
+        out["command"] = stringArray(check.command);
+        out["timeout"] = durationText(check.timeout_ms);
     }
     void operator()(const SemanticCheck& check) const {
         putText(out, "judge_agent", check.judge_agent);
         putText(out, "model", check.model);
         out["criteria"] = check.criteria;
-        out["timeout"] = duration(check.timeout_ms);
+        out["timeout"] = durationText(check.timeout_ms);
         out["on_unavailable"] = name(check.on_unavailable);
     }
     void operator()(const MultiJudgeCheck& check) const {
-        out["judges"] = strings(check.judges);
+        out["judges"] = stringArray(check.judges);
         out["consensus"] = name(check.consensus);
         out["min_judges_required"] = check.min_judges_required;
         (*this)(check.common);
@@ -94,7 +88,7 @@ json::Object toJson(const ExecutionSpec& execution) {
     json::Object out;
     out["mode"] = name(execution.mode);
     out["max_iterations"] = execution.max_iterations;
-    out["iteration_timeout"] = duration(execution.iteration_timeout_ms);
+    out["iteration_timeout"] = durationText(execution.iteration_timeout_ms);
     out["max_tool_calls"] = execution.max_tool_calls;
     out["max_model_calls"] = execution.max_model_calls;
     out["validation"] = toJson(execution.validation);
@@ -114,18 +108,18 @@ json::Object toJson(const ExecutionSpec& execution) {
 json::Object toJson(const SecuritySpec& security) {
     json::Object network;
     network["mode"] = name(security.network.mode);
-    network["allowlist"] = strings(security.network.allowlist);
-    network["denylist"] = strings(security.network.denylist);
+    network["allowlist"] = stringArray(security.network.allowlist);
+    network["denylist"] = stringArray(security.network.denylist);
     json::Object filesystem;
-    if (security.filesystem.read) filesystem["read"] = strings(*security.filesystem.read);
-    if (security.filesystem.write) filesystem["write"] = strings(*security.filesystem.write);
+    if (security.filesystem.read) filesystem["read"] = stringArray(*security.filesystem.read);
+    if (security.filesystem.write) filesystem["write"] = stringArray(*security.filesystem.write);
     filesystem["read_only"] = security.filesystem.read_only;
     json::Object resources;
     resources["cpu"] = security.resources.cpu_millicores;
     resources["memory"] = security.resources.memory_bytes;
     resources["disk"] = security.resources.disk_bytes;
     resources["pids"] = security.resources.pids;
-    resources["timeout"] = duration(security.resources.timeout_ms);
+    resources["timeout"] = durationText(security.resources.timeout_ms);
     json::Object out;
     out["network"] = std::move(network);
     out["filesystem"] = std::move(filesystem);
@@ -155,7 +149,7 @@ json::Array toJson(const std::vector<ToolGrant>& tools) {
     for (const ToolGrant& tool : tools) {
         json::Object allowed;
         for (const auto& [command, arguments] : tool.subcommand_allowlist)
-            allowed[command] = strings(arguments);
+            allowed[command] = stringArray(arguments);
         if (allowed.empty())
             array.emplace_back(tool.name);
         else

@@ -23,9 +23,8 @@ constexpr Table<Consensus, 4> kConsensus{{{"mean", Consensus::kMean},
                                           {"min", Consensus::kMin},
                                           {"max", Consensus::kMax},
                                           {"majority", Consensus::kMajority}}};
-constexpr Table<NetworkMode, 3> kNetworkModes{{{"none", NetworkMode::kNone},
-                                               {"allow", NetworkMode::kAllow},
-                                               {"deny", NetworkMode::kDeny}}};
+constexpr Table<NetworkMode, 3> kNetworkModes{
+    {{"none", NetworkMode::kNone}, {"allow", NetworkMode::kAllow}, {"deny", NetworkMode::kDeny}}};
 constexpr Table<StorageClass, 2> kStorageClasses{
     {{"ephemeral", StorageClass::kEphemeral}, {"persistent", StorageClass::kPersistent}}};
 constexpr Table<AccessMode, 4> kAccessModes{{{"read-write", AccessMode::kReadWrite},

@@ -66,7 +66,8 @@ void readMetadata(const Node& node, const Node* older_description, Metadata& out
     constexpr std::string_view kName =
         "lower-case letters, digits and dashes, at most 63, not beginning with a dash";
     if (r.require("name", kName) && r.string("name", out.name) && !isAgentName(out.name))
-        r.error("name", fmt::format("{} is not a name (expected {})", yaml::shown(out.name), kName));
+        r.error("name",
+                fmt::format("{} is not a name (expected {})", yaml::shown(out.name), kName));
     constexpr std::string_view kVersion = "a semantic version such as 1.0.0";
     if (r.require("version", kVersion) && r.string("version", out.version) &&
         !isSemanticVersion(out.version))
@@ -81,8 +82,8 @@ void readMetadata(const Node& node, const Node* older_description, Metadata& out
     r.finish();
 }
 
-// The place of a template's line and column in the file: exact inside a literal block, whose lines are
-// the file's lines less their indentation; nullopt elsewhere.
+// The place of a template's line and column in the file: exact inside a literal block, whose lines
+// are the file's lines less their indentation; nullopt elsewhere.
 std::optional<std::pair<int, int>> placeInBlock(const Node& node, std::string_view file, int line,
                                                 int column) {
     if (node.style != Node::Style::kLiteral || node.line == 0) return std::nullopt;
@@ -192,8 +193,9 @@ void readSpec(const Node& node, const Node* metadata, Manifest& out, Context& co
     if (!env && environment) readEnv(*environment, "spec.environment", out.env, context);
     for (auto key : {"capabilities", "security_context"}) {
         if (r.get(key))
-            r.warning(key, "an older spelling, without effect: code always runs as an unprivileged "
-                           "user without capabilities");
+            r.warning(key,
+                      "an older spelling, without effect: code always runs as an unprivileged "
+                      "user without capabilities");
     }
     r.finish();
 }
@@ -209,9 +211,11 @@ void Context::demand(std::string_view capability, const std::string& path, const
 json::Value canonical(json::Value value) {
     constexpr double kExact = 9007199254740992.0;
     if (auto* object = value.if_object()) {
-        for (auto& member : *object) member.value() = canonical(std::move(member.value()));
+        for (auto& member : *object)
+            member.value() = canonical(std::move(member.value()));
     } else if (auto* array = value.if_array()) {
-        for (auto& element : *array) element = canonical(std::move(element));
+        for (auto& element : *array)
+            element = canonical(std::move(element));
     } else if (value.is_double()) {
         double number = value.get_double();
         if (std::trunc(number) == number && std::abs(number) < kExact)
@@ -266,8 +270,8 @@ Manifest readManifest(const Node& root, Context& context) {
     auto constant = [&](std::string_view key, std::string_view expected) {
         std::string value;
         if (r.require(key, expected) && r.string(key, value) && value != expected)
-            r.error(key, fmt::format("{} is not supported (expected {})", yaml::shown(value),
-                                     expected));
+            r.error(key,
+                    fmt::format("{} is not supported (expected {})", yaml::shown(value), expected));
     };
     constant("apiVersion", kApiVersion);
     constant("kind", "Agent");
@@ -287,16 +291,16 @@ Manifest readManifest(const Node& root, Context& context) {
 namespace {
 
 Error inFile(Error error, std::string_view file) {
-    for (ErrorDetail& detail : error.details) detail.file = file;
+    for (ErrorDetail& detail : error.details)
+        detail.file = file;
     error.message = "invalid manifest: " + error.message;
     return error;
 }
 
 Error invalid(std::vector<ErrorDetail> details) {
     Error error(ErrorCode::kInvalid,
-                details.size() == 1
-                    ? std::string("invalid manifest")
-                    : fmt::format("invalid manifest: {} problems", details.size()));
+                details.size() == 1 ? std::string("invalid manifest")
+                                    : fmt::format("invalid manifest: {} problems", details.size()));
     error.details = std::move(details);
     return error;
 }

@@ -38,7 +38,8 @@ class Maker {
             m.context.push_back({static_cast<ContextItem::Type>(upTo(2)), text(), text()});
         if (coin()) m.schedule = Schedule{"0 6 * * " + std::to_string(upTo(6)), "UTC", coin()};
         m.advanced = {upTo(64), coin() ? "/opt/boot.py" : "", coin() ? text() : ""};
-        for (int i = upTo(3); i > 0; --i) m.volumes.push_back(volume(i));
+        for (int i = upTo(3); i > 0; --i)
+            m.volumes.push_back(volume(i));
         return m;
     }
 
@@ -50,8 +51,8 @@ class Maker {
     }
     std::string text() {
         static const std::vector<std::string> kPieces{
-            "x",  "1",  "3.10", "true", "null", "~",  " ", "\n", "\t", "é",  "\"", "'", "\\", ": ",
-            "# ", "- ", "[",    "|",    ">",    "%",  "@", "&a", "*a", "!b", "<<", "?", "env"};
+            "x",  "1",  "3.10", "true", "null", "~", " ", "\n", "\t", "é",  "\"", "'", "\\", ": ",
+            "# ", "- ", "[",    "|",    ">",    "%", "@", "&a", "*a", "!b", "<<", "?", "env"};
         std::string out;
         for (int i = upTo(6); i > 0; --i)
             out += kPieces[static_cast<std::size_t>(upTo(static_cast<int>(kPieces.size()) - 1))];
@@ -59,7 +60,8 @@ class Maker {
     }
     StringMap map() {
         StringMap out;
-        for (int i = upTo(3); i > 0; --i) out["K" + std::to_string(upTo(9))] = text();
+        for (int i = upTo(3); i > 0; --i)
+            out["K" + std::to_string(upTo(9))] = text();
         return out;
     }
     Validator validator() {
@@ -67,14 +69,22 @@ class Maker {
         SemanticCheck semantic{"", "default", text(), ms(86'400'000),
                                static_cast<OnUnavailable>(upTo(1))};
         switch (upTo(5)) {
-            case 0: v.check = ExitCodeCheck{upTo(255), coin()}; break;
-            case 1:
-                v.check = JsonSchemaCheck{json::Value{{"type", "object"}}, "",
-                                          coin() ? "/w/r.json" : ""};
+            case 0:
+                v.check = ExitCodeCheck{upTo(255), coin()};
                 break;
-            case 2: v.check = RegexCheck{"a+" + std::to_string(upTo(9)), "stdout"}; break;
-            case 3: v.check = CommandCheck{{"sh", text()}, ms(86'400'000)}; break;
-            case 4: v.check = semantic; break;
+            case 1:
+                v.check =
+                    JsonSchemaCheck{json::Value{{"type", "object"}}, "", coin() ? "/w/r.json" : ""};
+                break;
+            case 2:
+                v.check = RegexCheck{"a+" + std::to_string(upTo(9)), "stdout"};
+                break;
+            case 3:
+                v.check = CommandCheck{{"sh", text()}, ms(86'400'000)};
+                break;
+            case 4:
+                v.check = semantic;
+                break;
             default:
                 semantic.model.clear();
                 v.check = MultiJudgeCheck{{"a", text()}, Consensus::kMajority, 2, semantic};
@@ -91,7 +101,8 @@ class Maker {
         e.max_tool_calls = upTo(1000);
         e.max_model_calls = 1 + upTo(1000);
         e.validation.clear();
-        for (int i = upTo(4); i > 0; --i) e.validation.push_back(validator());
+        for (int i = upTo(4); i > 0; --i)
+            e.validation.push_back(validator());
         if (coin()) e.tool_validation = {{SemanticCheck{"judge", "", text(), 5, {}}, 0.25, 0}};
         if (coin()) e.budget = Budget{upTo(100) / 7.0, {}, upTo(9), {}};
         return e;
@@ -138,8 +149,8 @@ NodeFacts everything() {
     for (auto name : {capability::kSemanticValidator, capability::kMultiJudgeValidator,
                       capability::kToolValidation, capability::kBudget, capability::kSchedule,
                       capability::kContextFile, capability::kContextUrl, capability::kEnvFromNode,
-                      capability::kEnvSecret, capability::kVolumeSource,
-                      capability::kStartupScript, capability::kWarmPool, capability::kEgress})
+                      capability::kEnvSecret, capability::kVolumeSource, capability::kStartupScript,
+                      capability::kWarmPool, capability::kEgress})
         all.capabilities.emplace(name);
     return all;
 }
@@ -156,8 +167,8 @@ TEST(ManifestProperty, SurvivesStorageAndRedeployment) {
         ASSERT_EQ(json::dump(manifestToJson(*loaded)), stored) << "seed " << seed;
         ASSERT_TRUE(*loaded == m) << "seed " << seed << ": " << stored;
         auto again = parseManifests(stored, "stored.json", node);
-        ASSERT_TRUE(again) << "seed " << seed << ": " << again.error().details.front().str()
-                           << "\n" << stored;
+        ASSERT_TRUE(again) << "seed " << seed << ": " << again.error().details.front().str() << "\n"
+                           << stored;
         NetworkMode mode = m.security.network.mode;
         ASSERT_EQ(again->front().manifest.security.network.mode, mode) << "seed " << seed;
         ASSERT_TRUE(again->front().manifest == m) << "seed " << seed << ": " << stored;

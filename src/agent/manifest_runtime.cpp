@@ -14,7 +14,8 @@ constexpr std::int64_t kMaxTokens = 100'000'000;
 template <class Map>
 std::vector<std::string> keysOf(const Map& map) {
     std::vector<std::string> keys;
-    for (const auto& entry : map) keys.push_back(entry.first);
+    for (const auto& entry : map)
+        keys.push_back(entry.first);
     return keys;
 }
 
@@ -27,10 +28,9 @@ void checkBaseImage(Reader& r, const RuntimeSpec& runtime, const NodeFacts& fact
                                         yaml::shown(runtime.language), yaml::joinOr(known), kWhere,
                                         yaml::didYouMean(runtime.language, known)));
     } else if (!language->second.contains(runtime.version)) {
-        r.error("version",
-                fmt::format("this node has no base image for {} {} (expected {}; {})",
-                            runtime.language, yaml::shown(runtime.version),
-                            yaml::joinOr(keysOf(language->second)), kWhere));
+        r.error("version", fmt::format("this node has no base image for {} {} (expected {}; {})",
+                                       runtime.language, yaml::shown(runtime.version),
+                                       yaml::joinOr(keysOf(language->second)), kWhere));
     }
 }
 
@@ -76,23 +76,23 @@ void checkIsolation(Reader& r, const RuntimeSpec& runtime, const NodeFacts& fact
         runtime.isolation == Isolation::kInherit ? facts.default_isolation : runtime.isolation;
     if (facts.isolations.contains(wanted)) return;
     std::vector<std::string> offered;
-    for (Isolation isolation : facts.isolations) offered.emplace_back(name(isolation));
+    for (Isolation isolation : facts.isolations)
+        offered.emplace_back(name(isolation));
     std::string expected = offered.empty() ? "no isolation is" : yaml::joinOr(offered);
-    r.error("isolation", fmt::format("{}{} is not available on this node (expected {})",
-                                     name(wanted),
-                                     runtime.isolation == Isolation::kInherit
-                                         ? ", what inherit means here,"
-                                         : "",
-                                     expected));
+    r.error(
+        "isolation",
+        fmt::format("{}{} is not available on this node (expected {})", name(wanted),
+                    runtime.isolation == Isolation::kInherit ? ", what inherit means here," : "",
+                    expected));
 }
 
 void checkModel(Reader& r, const std::string& model, const NodeFacts& facts) {
     if (model == "default" || facts.aliases.contains(model)) return;
     std::vector<std::string> known(facts.aliases.begin(), facts.aliases.end());
     if (!facts.aliases.contains("default")) known.insert(known.begin(), "default");
-    r.error("model", fmt::format("{} is no model alias of this node (expected {}{})",
-                                 yaml::shown(model), yaml::joinOr(known),
-                                 yaml::didYouMean(model, known)));
+    r.error("model",
+            fmt::format("{} is no model alias of this node (expected {}{})", yaml::shown(model),
+                        yaml::joinOr(known), yaml::didYouMean(model, known)));
 }
 
 }  // namespace
@@ -134,10 +134,10 @@ Result<std::string> resolvedImage(const Manifest& manifest, const NodeFacts& fac
         auto image = language->second.find(runtime.version);
         if (image != language->second.end()) return image->second;
     }
-    return Error(ErrorCode::kInvalid,
-                 fmt::format("this node has no base image for {} {}", runtime.language,
-                             runtime.version),
-                 "runtime.images of aegis-config.yaml lists them");
+    return Error(
+        ErrorCode::kInvalid,
+        fmt::format("this node has no base image for {} {}", runtime.language, runtime.version),
+        "runtime.images of aegis-config.yaml lists them");
 }
 
 }  // namespace aegis::agent

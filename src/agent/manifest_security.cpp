@@ -40,7 +40,8 @@ void readNetwork(const Node& node, const std::string& path, bool older, NetworkS
         out.mode = NetworkMode::kNone;
     }
     if (mode_ok && out.mode == NetworkMode::kNone && !out.allowlist.empty())
-        r.error("allowlist", "cannot be used with mode none (expected mode allow, or no allowlist)");
+        r.error("allowlist",
+                "cannot be used with mode none (expected mode allow, or no allowlist)");
     if (out.mode == NetworkMode::kDeny && !out.allowlist.empty())
         r.warning("allowlist", "without effect: mode deny permits all that denylist does not name");
     if (out.mode == NetworkMode::kAllow && out.allowlist.empty())
@@ -51,9 +52,7 @@ void readNetwork(const Node& node, const std::string& path, bool older, NetworkS
     r.finish();
 }
 
-bool isGlob(std::string_view path) {
-    return path.find_first_of("*?[") != std::string_view::npos;
-}
+bool isGlob(std::string_view path) { return path.find_first_of("*?[") != std::string_view::npos; }
 
 // A listed path, normalised, without its "/**".
 std::optional<std::string> listedPath(std::string_view text, const Node& node,
@@ -117,8 +116,8 @@ void readFilesystem(const Node& node, const std::string& path, const std::vector
 
 std::optional<double> cores(const std::string& text) {
     double value = 0;
-    auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), value,
-                                     std::chars_format::fixed);
+    auto [end, ec] =
+        std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
     if (ec != std::errc{} || end != text.data() + text.size() || !(value >= 0)) return std::nullopt;
     return value;
 }
@@ -165,10 +164,10 @@ void readCpu(Reader& r, ResourceSpec& out, const Context& context) {
         return;
     }
     if (*value < kMinMillicores) {
-        std::string hint = *value >= 1 && yaml::resolve(*node).is_number()
-                               ? fmt::format("; write \"{}\" for {} cores", node->scalar,
-                                             node->scalar)
-                               : std::string();
+        std::string hint =
+            *value >= 1 && yaml::resolve(*node).is_number()
+                ? fmt::format("; write \"{}\" for {} cores", node->scalar, node->scalar)
+                : std::string();
         r.error("cpu", fmt::format("{} is under 10m (expected at least 10 millicores{})",
                                    yaml::shown(*node), hint));
         return;

@@ -35,8 +35,8 @@ NodeFacts everything() {
     for (auto name : {capability::kSemanticValidator, capability::kMultiJudgeValidator,
                       capability::kToolValidation, capability::kBudget, capability::kSchedule,
                       capability::kContextFile, capability::kContextUrl, capability::kEnvFromNode,
-                      capability::kEnvSecret, capability::kVolumeSource,
-                      capability::kStartupScript, capability::kWarmPool, capability::kEgress})
+                      capability::kEnvSecret, capability::kVolumeSource, capability::kStartupScript,
+                      capability::kWarmPool, capability::kEgress})
         all.capabilities.emplace(name);
     return all;
 }
@@ -51,7 +51,8 @@ std::string readFile(const std::string& path) {
 
 std::string lines(const std::vector<ErrorDetail>& details, std::string_view prefix) {
     std::string out;
-    for (const auto& detail : details) out += std::string(prefix) + detail.str() + "\n";
+    for (const auto& detail : details)
+        out += std::string(prefix) + detail.str() + "\n";
     return out;
 }
 
@@ -59,7 +60,8 @@ std::string report(const std::string& text) {
     auto parsed = parseManifests(text, "m.yaml", facts());
     if (!parsed) return lines(parsed.error().details, "");
     std::string out;
-    for (const auto& one : *parsed) out += lines(one.warnings, "warning: ");
+    for (const auto& one : *parsed)
+        out += lines(one.warnings, "warning: ");
     return out + "ok\n";
 }
 
@@ -244,16 +246,20 @@ TEST(Manifest, RefusesWhatIsHostileAtOnce) {
     auto start = std::chrono::steady_clock::now();
     EXPECT_EQ(parseManifests(std::string(2 << 20, ' '), "m", facts()).error().code,
               ErrorCode::kTooLarge);
-    EXPECT_EQ(report(std::string("\x7f""ELF\0\0", 6)),
+    EXPECT_EQ(report(std::string("\x7f"
+                                 "ELF\0\0",
+                                 6)),
               "m.yaml:1:1: a control character; this is not text\n");
     EXPECT_EQ(report(std::string(200'000, '[')), "m.yaml:1:65: nested deeper than 64\n");
     EXPECT_EQ(report("{" + std::string(200'000, '[')),
               "m.yaml:1:2: a mapping's key must be a scalar\n");
     std::string many = "  env:\n";
-    for (int i = 0; i < 40'000; ++i) many += "    k" + std::to_string(i) + ": v\n";
+    for (int i = 0; i < 40'000; ++i)
+        many += "    k" + std::to_string(i) + ": v\n";
     EXPECT_EQ(report(std::string(kHeader) + many), "ok\n");
     std::string unknown;
-    for (int i = 0; i < 20'000; ++i) unknown += "  unknown" + std::to_string(i) + ": v\n";
+    for (int i = 0; i < 20'000; ++i)
+        unknown += "  unknown" + std::to_string(i) + ": v\n";
     EXPECT_EQ(parseManifests(std::string(kHeader) + unknown, "m", facts())->front().warnings.size(),
               20'000u);
     EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
@@ -284,8 +290,8 @@ TEST(Manifest, SwitchesOnWhatTheNodeOffers) {
     EXPECT_EQ(*again, m);
     NodeFacts with_judges = everything();
     with_judges.agents = {"a", "b", "j"};
-    EXPECT_TRUE(parseManifests(std::string(kHeader) + spec, "m", with_judges)->front().warnings
-                    .empty());
+    EXPECT_TRUE(
+        parseManifests(std::string(kHeader) + spec, "m", with_judges)->front().warnings.empty());
     auto none = parseManifests(std::string(kHeader) + spec, "m", facts());
     ASSERT_FALSE(none);
     EXPECT_EQ(none.error().details.size(), 11u) << lines(none.error().details, "");

@@ -14,7 +14,7 @@ constexpr std::uint64_t kMaxVolumeBytes = 64ULL << 40;
 constexpr yaml::SizeRange kSizes{kMiB, kMaxVolumeBytes, "1Mi to 64Ti"};
 constexpr double kHourMs = 3'600'000;
 constexpr double kMaxTtlHours = 24.0 * 3660;
-constexpr yaml::DurationRange kTtls{0, static_cast<std::int64_t>(kMaxTtlHours * kHourMs),
+constexpr yaml::DurationRange kTtls{0, static_cast<std::int64_t>(kMaxTtlHours* kHourMs),
                                     "at most ten years"};
 constexpr std::size_t kMaxNameBytes = 63;
 
@@ -26,9 +26,8 @@ bool isVolumeName(std::string_view text) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
     };
     return !text.empty() && text.size() <= kMaxNameBytes && alphanumeric(text.front()) &&
-           std::ranges::all_of(text, [&](char c) {
-               return alphanumeric(c) || c == '-' || c == '_' || c == '.';
-           });
+           std::ranges::all_of(
+               text, [&](char c) { return alphanumeric(c) || c == '-' || c == '_' || c == '.'; });
 }
 
 // The key that the manifest used, for messages.
@@ -61,7 +60,8 @@ void readSize(Reader& r, Volume& out) {
         if (r.has(key)) given.emplace_back(key);
     }
     if (given.size() > 1)
-        r.error(given[1], fmt::format("cannot be used with {} (expected one of the two)", given[0]));
+        r.error(given[1],
+                fmt::format("cannot be used with {} (expected one of the two)", given[0]));
     std::int64_t mib = 0;
     if (r.integer("size_limit_mb", mib, 1, static_cast<std::int64_t>(kMaxVolumeBytes / kMiB)))
         out.size_limit_bytes = static_cast<std::uint64_t>(mib) * kMiB;
@@ -111,10 +111,10 @@ void readSource(Reader& r, Volume& out, Context& context) {
 }
 
 void readVolume(Reader& r, Volume& out, Context& context) {
-    constexpr std::string_view kName =
-        "letters, digits, dashes, dots and underscores, at most 63";
+    constexpr std::string_view kName = "letters, digits, dashes, dots and underscores, at most 63";
     if (r.require("name", kName) && r.string("name", out.name) && !isVolumeName(out.name))
-        r.error("name", fmt::format("{} is not a name (expected {})", yaml::shown(out.name), kName));
+        r.error("name",
+                fmt::format("{} is not a name (expected {})", yaml::shown(out.name), kName));
     readSource(r, out, context);
     if (!out.source_volume_id.empty()) out.storage_class = StorageClass::kPersistent;
     bool given = r.choice("storage_class", out.storage_class, storageClasses());
@@ -144,12 +144,12 @@ void readVolumes(const Node& node, std::vector<Volume>& out, Context& context) {
         readVolume(r, volume, context);
         for (const Volume& other : out) {
             if (!volume.name.empty() && other.name == volume.name)
-                r.error("name", fmt::format("another volume is named {} too",
-                                            yaml::shown(volume.name)));
+                r.error("name",
+                        fmt::format("another volume is named {} too", yaml::shown(volume.name)));
             const std::string &a = volume.mount_point, &b = other.mount_point;
             if (!a.empty() && !b.empty() && (isWithin(a, b) || isWithin(b, a)))
-                r.error(mountKey(r), fmt::format("{} overlaps {} of volume {}", a, b,
-                                                 yaml::shown(other.name)));
+                r.error(mountKey(r),
+                        fmt::format("{} overlaps {} of volume {}", a, b, yaml::shown(other.name)));
         }
         out.push_back(std::move(volume));
     }

@@ -73,8 +73,8 @@ Manifest readManifest(const Node& root, Context& context);
 /// JSON in the form it has after being written and read again: doubles that are whole are integers.
 json::Value canonical(json::Value value);
 
-/// An absolute path without "//", "/." and a trailing slash; nullopt if it is relative, has a "..", a
-/// control character, or is longer than the kernel takes.
+/// An absolute path without "//", "/." and a trailing slash; nullopt if it is relative, has a "..",
+/// a control character, or is longer than the kernel takes.
 std::optional<std::string> normalisePath(std::string_view path);
 /// Reads such a path, or reports it.
 bool readPath(Reader& reader, std::string_view key, std::string& out);

@@ -8,15 +8,13 @@
 namespace aegis::agent::detail {
 namespace {
 
-constexpr std::size_t kMaxPathBytes = 4095;       // PATH_MAX less its NUL
-constexpr std::size_t kMaxComponentBytes = 255;   // NAME_MAX
-constexpr std::size_t kMaxHostBytes = 253;        // RFC 1035, 2.3.4, in text
+constexpr std::size_t kMaxPathBytes = 4095;      // PATH_MAX less its NUL
+constexpr std::size_t kMaxComponentBytes = 255;  // NAME_MAX
+constexpr std::size_t kMaxHostBytes = 253;       // RFC 1035, 2.3.4, in text
 constexpr std::size_t kMaxLabelBytes = 63;
 
 bool isDigit(char c) { return c >= '0' && c <= '9'; }
-bool isHexDigit(char c) {
-    return isDigit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
+bool isHexDigit(char c) { return isDigit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F'); }
 
 bool isNumberUpTo(std::string_view text, int max) {
     int value = 0;
@@ -73,8 +71,8 @@ bool isHostName(std::string_view text) {
             return isDigit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
                    c == '_';
         });
-        if (label.empty() || label.size() > kMaxLabelBytes || !characters ||
-            label.front() == '-' || label.back() == '-')
+        if (label.empty() || label.size() > kMaxLabelBytes || !characters || label.front() == '-' ||
+            label.back() == '-')
             return false;
         if (dot == std::string_view::npos) return true;
         text.remove_prefix(dot + 1);
@@ -102,8 +100,8 @@ std::optional<std::string> normalisePath(std::string_view path) {
         auto part = path.substr(0, slash);
         path.remove_prefix(std::min(slash, path.size()));
         if (part.empty() || part == ".") continue;
-        bool control = std::ranges::any_of(
-            part, [](unsigned char c) { return c < 0x20 || c == 0x7F; });
+        bool control =
+            std::ranges::any_of(part, [](unsigned char c) { return c < 0x20 || c == 0x7F; });
         if (part == ".." || part.size() > kMaxComponentBytes || control) return std::nullopt;
         out += '/';
         out += part;

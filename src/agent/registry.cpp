@@ -25,8 +25,8 @@ Error ambiguous(std::string_view query, std::span<const Named> all,
     }
     if (matches.size() > kMaxListed)
         list += fmt::format(" and {} more", matches.size() - kMaxListed);
-    return {ErrorCode::kInvalid, fmt::format("{} {} is ambiguous: it could be {}", noun,
-                                             json::quote(query), list),
+    return {ErrorCode::kInvalid,
+            fmt::format("{} {} is ambiguous: it could be {}", noun, json::quote(query), list),
             "give more characters of the id"};
 }
 

@@ -32,8 +32,9 @@ std::optional<std::string> variableOf(const Node& node, const std::string& path,
     if (!node.isScalar() || !node.scalar.starts_with(kEnvPrefix)) return std::nullopt;
     std::string name = node.scalar.substr(kEnvPrefix.size());
     if (isVariableName(name)) return name;
-    problems.error(path, node, fmt::format("{} is not a variable's name (expected env:NAME)",
-                                           yaml::shown(name)));
+    problems.error(
+        path, node,
+        fmt::format("{} is not a variable's name (expected env:NAME)", yaml::shown(name)));
     return "";
 }
 
@@ -45,8 +46,8 @@ void readServer(const Node& node, ServerConfig& out, Context& context) {
         if (parsed)
             out.addr = *parsed;
         else
-            r.error("addr", fmt::format("{} is not an address (expected host:port)",
-                                        yaml::shown(addr)));
+            r.error("addr",
+                    fmt::format("{} is not an address (expected host:port)", yaml::shown(addr)));
     }
     readFilePath(r, "unix_socket", out.unix_socket, context);
     readSecret(r, "token", out.token, context);
@@ -73,7 +74,8 @@ template <std::size_t N>
 void readWord(Reader& r, std::string_view key, std::string& out,
               const std::string_view (&words)[N]) {
     std::vector<std::pair<std::string_view, std::string_view>> table;
-    for (auto word : words) table.emplace_back(word, word);
+    for (auto word : words)
+        table.emplace_back(word, word);
     std::string_view chosen;
     if (r.choice(key, chosen,
                  std::span<const std::pair<std::string_view, std::string_view>>(table)))
@@ -87,10 +89,11 @@ void readImages(const Node& node, RuntimeConfig& out, yaml::Problems& problems) 
         return;
     }
     for (const auto& entry : node.entries) {
-        auto versions = yaml::readStringMap(
-            entry.value, yaml::childPath("runtime.images", entry.key), problems);
+        auto versions = yaml::readStringMap(entry.value,
+                                            yaml::childPath("runtime.images", entry.key), problems);
         if (!versions) continue;
-        for (auto& [version, image] : *versions) out.images[entry.key][version] = image;
+        for (auto& [version, image] : *versions)
+            out.images[entry.key][version] = image;
     }
 }
 
@@ -161,8 +164,7 @@ void expand(Node& node, const std::string& path, Context& context) {
     for (std::size_t i = 0; i < node.items.size(); ++i)
         expand(node.items[i], yaml::itemPath(path, i), context);
     for (auto& entry : node.entries) {
-        if (!isSecretKey(entry.key))
-            expand(entry.value, yaml::childPath(path, entry.key), context);
+        if (!isSecretKey(entry.key)) expand(entry.value, yaml::childPath(path, entry.key), context);
     }
     if (auto variable = variableOf(node, path, context.problems))
         node.scalar = context.env(*variable).value_or("");
@@ -178,8 +180,7 @@ bool readSecret(Reader& reader, std::string_view key, Secret& out, Context& cont
     return true;
 }
 
-bool readFilePath(Reader& reader, std::string_view key, std::string& out,
-                  const Context& context) {
+bool readFilePath(Reader& reader, std::string_view key, std::string& out, const Context& context) {
     if (!reader.string(key, out)) return false;
     if (!out.empty() && out.front() != '/' && !context.base_dir.empty()) {
         if (out.starts_with("./")) out.erase(0, 2);
@@ -193,8 +194,8 @@ bool readFilePath(Reader& reader, std::string_view key, std::string& out,
 
 bool Address::isLoopback() const {
     // "127.example.com" is a name that may mean anything.
-    bool in_127 = host.starts_with("127.") &&
-                  host.find_first_not_of("0123456789.") == std::string::npos;
+    bool in_127 =
+        host.starts_with("127.") && host.find_first_not_of("0123456789.") == std::string::npos;
     return host == "localhost" || host == "::1" || in_127;
 }
 
@@ -225,7 +226,8 @@ Result<ParsedConfig> parseConfig(std::string_view text, std::string_view file,
     auto documents = yaml::parse(text, {.max_bytes = kMaxConfigBytes});
     if (!documents) {
         Error error = std::move(documents.error());
-        for (ErrorDetail& detail : error.details) detail.file = file;
+        for (ErrorDetail& detail : error.details)
+            detail.file = file;
         return std::move(error).within("invalid configuration");
     }
     yaml::Problems problems{std::string(file)};
@@ -267,8 +269,7 @@ Result<std::string> resolveDataDir(const Config& config, bool is_root, const Env
     if (is_root) return std::string("/var/lib/aegis");
     // Relative values are to be ignored: XDG Base Directory Specification 0.8.
     if (auto state = variable("XDG_STATE_HOME"); state.starts_with('/')) return state + "/aegis";
-    if (auto home = variable("HOME"); home.starts_with('/'))
-        return home + "/.local/state/aegis";
+    if (auto home = variable("HOME"); home.starts_with('/')) return home + "/.local/state/aegis";
     return Error(ErrorCode::kInvalid, "no data directory: HOME is not set",
                  "set storage.data_dir or AEGIS_DATA_DIR");
 }

@@ -29,8 +29,8 @@ std::optional<Address> parseAddress(std::string_view text);
 
 struct ServerConfig {
     Address addr{"127.0.0.1", 9090};
-    std::string unix_socket;  ///< empty: none
-    Secret token;             ///< by default $AEGIS_TOKEN
+    std::string unix_socket;                  ///< empty: none
+    Secret token;                             ///< by default $AEGIS_TOKEN
     std::string tls_cert_file, tls_key_file;  ///< both or neither
 };
 
@@ -83,10 +83,11 @@ struct ProviderConfig {
 
 struct LlmConfig {
     std::vector<ProviderConfig> providers;
-    /// alias -> provider names, tried in that order. Has "default" unless there is no provider at all.
+    /// alias -> provider names, tried in that order. Has "default" unless there is no provider at
+    /// all.
     std::map<std::string, std::vector<std::string>> aliases;
-    /// No provider is configured: a reachable Ollama is to be appended as "ollama" (and becomes what
-    /// "default" means if it is the only one).
+    /// No provider is configured: a reachable Ollama is to be appended as "ollama" (and becomes
+    /// what "default" means if it is the only one).
     bool probe_ollama = false;
 };
 
@@ -102,7 +103,8 @@ struct ToolsConfig {
     bool dispatcher_enabled = true;  ///< cmd.run
     std::uint64_t output_limit_bytes = 1 << 20;
     int timeout_secs = 60;
-    std::map<std::string, std::vector<std::string>> subcommand_allowlist;  ///< empty: no restriction
+    std::map<std::string, std::vector<std::string>>
+        subcommand_allowlist;  ///< empty: no restriction
     std::vector<McpServerConfig> mcp_servers;
 };
 
@@ -136,17 +138,17 @@ struct ParsedConfig {
     std::vector<ErrorDetail> warnings;
 };
 
-/// Reads the text of a configuration file; an empty one gives the defaults. Every problem is reported at
-/// once, as kInvalid with one detail each (kTooLarge for the size). `file` is the name in them; relative
-/// paths are taken from `base_dir`, the file's folder.
+/// Reads the text of a configuration file; an empty one gives the defaults. Every problem is
+/// reported at once, as kInvalid with one detail each (kTooLarge for the size). `file` is the name
+/// in them; relative paths are taken from `base_dir`, the file's folder.
 Result<ParsedConfig> parseConfig(std::string_view text, std::string_view file,
                                  std::string_view base_dir, const EnvLookup& env);
 
 /// kInvalid if a daemon must not start with it: an address beyond loopback without a token.
 Status checkServable(const Config& config);
 
-/// storage.data_dir, else $AEGIS_DATA_DIR, else /var/lib/aegis for root, else $XDG_STATE_HOME/aegis (by
-/// default ~/.local/state/aegis). kInvalid if none of them can be had.
+/// storage.data_dir, else $AEGIS_DATA_DIR, else /var/lib/aegis for root, else $XDG_STATE_HOME/aegis
+/// (by default ~/.local/state/aegis). kInvalid if none of them can be had.
 Result<std::string> resolveDataDir(const Config& config, bool is_root, const EnvLookup& env);
 
 /// The whole configuration in its own grammar; a secret that is set reads "***".

@@ -1,21 +1,15 @@
 #include <fmt/format.h>
 
 #include "config/config.h"
+#include "text/yaml_reader.h"
 
 namespace aegis::config {
 namespace {
 
 json::Value hidden(const Secret& secret) { return secret.empty() ? "" : "***"; }
 
-std::string duration(std::int64_t ms) {
-    return ms % 1000 == 0 ? fmt::format("{}s", ms / 1000) : fmt::format("{}ms", ms);
-}
-
-json::Array strings(const std::vector<std::string>& values) {
-    json::Array array;
-    for (const auto& value : values) array.emplace_back(value);
-    return array;
-}
+using yaml::durationText;
+using yaml::stringArray;
 
 std::string addressText(const Address& address) {
     bool v6 = address.host.find(':') != std::string::npos;
@@ -39,7 +33,7 @@ json::Object toJson(const ProviderConfig& provider) {
     if (!provider.max_tokens_field.empty()) out["max_tokens_field"] = provider.max_tokens_field;
     if (provider.context_window) out["context_window"] = *provider.context_window;
     if (provider.temperature) out["temperature"] = *provider.temperature;
-    out["timeout"] = duration(provider.timeout_ms);
+    out["timeout"] = durationText(provider.timeout_ms);
     out["max_response_bytes"] = provider.max_response_bytes;
     if (provider.price)
         out["price"] = json::Object{{"input_per_mtok", provider.price->input_per_mtok},
@@ -49,28 +43,31 @@ json::Object toJson(const ProviderConfig& provider) {
 
 json::Object toJson(const LlmConfig& llm) {
     json::Array providers;
-    for (const auto& provider : llm.providers) providers.push_back(toJson(provider));
+    for (const auto& provider : llm.providers)
+        providers.push_back(toJson(provider));
     json::Object aliases;
-    for (const auto& [alias, targets] : llm.aliases) aliases[alias] = strings(targets);
+    for (const auto& [alias, targets] : llm.aliases)
+        aliases[alias] = stringArray(targets);
     return {{"providers", std::move(providers)}, {"aliases", std::move(aliases)}};
 }
 
 json::Object toJson(const ToolsConfig& tools) {
     json::Object allowlist;
     for (const auto& [command, allowed] : tools.subcommand_allowlist)
-        allowlist[command] = strings(allowed);
+        allowlist[command] = stringArray(allowed);
     json::Array servers;
     for (const auto& server : tools.mcp_servers) {
         json::Object one{{"name", server.name}};
         if (server.url.empty()) {
             json::Object env;
-            for (const auto& [key, value] : server.env) env[key] = hidden(value);
-            one["command"] = strings(server.command);
+            for (const auto& [key, value] : server.env)
+                env[key] = hidden(value);
+            one["command"] = stringArray(server.command);
             one["env"] = std::move(env);
         } else {
             one["url"] = server.url;
         }
-        one["idle_timeout"] = duration(server.idle_timeout_ms);
+        one["idle_timeout"] = durationText(server.idle_timeout_ms);
         servers.push_back(std::move(one));
     }
     json::Object dispatcher{{"enabled", tools.dispatcher_enabled},
@@ -85,7 +82,8 @@ json::Object toJson(const RuntimeConfig& runtime) {
     json::Object images;
     for (const auto& [language, versions] : runtime.images) {
         json::Object by_version;
-        for (const auto& [version, image] : versions) by_version[version] = image;
+        for (const auto& [version, image] : versions)
+            by_version[version] = image;
         images[language] = std::move(by_version);
     }
     return {{"isolation", runtime.isolation},
@@ -94,7 +92,7 @@ json::Object toJson(const RuntimeConfig& runtime) {
             {"images", std::move(images)},
             {"max_concurrent_executions", runtime.max_concurrent_executions},
             {"warm_pool", json::Object{{"size", runtime.warm_pool_size},
-                                       {"max_idle", duration(runtime.warm_pool_max_idle_ms)}}}};
+                                       {"max_idle", durationText(runtime.warm_pool_max_idle_ms)}}}};
 }
 
 }  // namespace
@@ -103,22 +101,21 @@ json::Object configToJson(const Config& config) {
     const ServerConfig& server = config.server;
     const StorageConfig& storage = config.storage;
     json::Object out;
-    out["server"] = json::Object{
-        {"addr", addressText(server.addr)},
-        {"unix_socket", server.unix_socket},
-        {"token", hidden(server.token)},
-        {"tls", json::Object{{"cert_file", server.tls_cert_file},
-                             {"key_file", server.tls_key_file}}}};
+    out["server"] = json::Object{{"addr", addressText(server.addr)},
+                                 {"unix_socket", server.unix_socket},
+                                 {"token", hidden(server.token)},
+                                 {"tls", json::Object{{"cert_file", server.tls_cert_file},
+                                                      {"key_file", server.tls_key_file}}}};
     out["storage"] = json::Object{{"data_dir", storage.data_dir},
                                   {"database_url", hidden(storage.database_url)},
                                   {"volume_dir", storage.volume_dir}};
     out["runtime"] = toJson(config.runtime);
     out["llm"] = toJson(config.llm);
     out["tools"] = toJson(config.tools);
-    out["egress"] = json::Object{{"allow_private", strings(config.egress.allow_private)},
+    out["egress"] = json::Object{{"allow_private", stringArray(config.egress.allow_private)},
                                  {"max_response_bytes", config.egress.max_response_bytes}};
     json::Value retention = 0;
-    if (config.retention_ms > 0) retention = json::Value(duration(config.retention_ms));
+    if (config.retention_ms > 0) retention = json::Value(durationText(config.retention_ms));
     out["retention"] = json::Object{{"executions", std::move(retention)}};
     out["observability"] = json::Object{{"log_level", config.observability.log_level},
                                         {"log_format", config.observability.log_format},

@@ -81,8 +81,8 @@ void readProvider(const Node& node, const std::string& path, ProviderConfig& out
     if (int tokens = 0; r.integer("max_tokens", tokens, 1, kMaxTokens)) out.max_tokens = tokens;
     if (int tokens = 0; r.integer("context_window", tokens, 1, kMaxTokens))
         out.context_window = tokens;
-    if (r.string("max_tokens_field", out.max_tokens_field) && out.max_tokens_field != "max_tokens" &&
-        out.max_tokens_field != "max_completion_tokens")
+    if (r.string("max_tokens_field", out.max_tokens_field) &&
+        out.max_tokens_field != "max_tokens" && out.max_tokens_field != "max_completion_tokens")
         r.error("max_tokens_field",
                 fmt::format("{} is not valid (expected max_tokens or max_completion_tokens)",
                             yaml::shown(out.max_tokens_field)));
@@ -108,9 +108,9 @@ void readProviders(const Node& node, LlmConfig& out, Context& context) {
         bool twice = std::ranges::any_of(
             out.providers, [&](const auto& other) { return other.name == provider.name; });
         if (twice && !provider.name.empty())
-            context.problems.error(yaml::childPath(path, "name"), node.items[i],
-                                   fmt::format("another provider is named {} too",
-                                               yaml::shown(provider.name)));
+            context.problems.error(
+                yaml::childPath(path, "name"), node.items[i],
+                fmt::format("another provider is named {} too", yaml::shown(provider.name)));
         out.providers.push_back(std::move(provider));
     }
 }
@@ -183,22 +183,6 @@ void readMcpServer(const Node& node, const std::string& path, McpServerConfig& o
     r.finish();
 }
 
-void readSubcommands(const Node& node, ToolsConfig& out, yaml::Problems& problems) {
-    constexpr std::string_view kPath = "tools.subcommand_allowlist";
-    if (!node.isMapping()) {
-        problems.error(std::string(kPath), node,
-                       fmt::format("is {} (expected a mapping of commands to lists of allowed "
-                                   "first arguments)",
-                                   describe(node)));
-        return;
-    }
-    for (const auto& entry : node.entries) {
-        auto path = yaml::childPath(std::string(kPath), entry.key);
-        if (auto allowed = yaml::readStrings(entry.value, path, problems))
-            out.subcommand_allowlist.emplace(entry.key, std::move(*allowed));
-    }
-}
-
 }  // namespace
 
 void readLlm(const Node* node, LlmConfig& out, Context& context) {
@@ -228,8 +212,11 @@ void readTools(const Node& node, ToolsConfig& out, Context& context) {
         fields.integer("timeout_secs", out.timeout_secs, 1, kTimeout.max_ms / 1000);
         fields.finish();
     }
-    if (const Node* allowed = r.get("subcommand_allowlist"))
-        readSubcommands(*allowed, out, context.problems);
+    if (const Node* allowed = r.get("subcommand_allowlist")) {
+        auto lists =
+            yaml::readStringLists(*allowed, r.path("subcommand_allowlist"), context.problems);
+        if (lists) out.subcommand_allowlist = std::move(*lists);
+    }
     if (const Node* servers = r.get("mcp_servers")) {
         if (!servers->isSequence())
             r.error("mcp_servers", fmt::format("is {} (expected a list)", describe(*servers)));

@@ -12,8 +12,8 @@ namespace aegis::config::detail {
 using yaml::Node;
 using yaml::Reader;
 
-/// The fields whose text is read straight into a Secret: expand() leaves their `env:NAME` alone, so that
-/// it is in no tree and no message.
+/// The fields whose text is read straight into a Secret: expand() leaves their `env:NAME` alone, so
+/// that it is in no tree and no message.
 bool isSecretKey(std::string_view key);
 
 struct Context {

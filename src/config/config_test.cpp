@@ -19,7 +19,8 @@ EnvLookup lookup(Environment env) {
 
 std::string lines(const std::vector<ErrorDetail>& details, std::string_view prefix = "") {
     std::string out;
-    for (const auto& detail : details) out += std::string(prefix) + detail.str() + "\n";
+    for (const auto& detail : details)
+        out += std::string(prefix) + detail.str() + "\n";
     return out;
 }
 
@@ -56,7 +57,8 @@ runtime:
   warm_pool: {size: 2, max_idle: 10m}
 llm:
   providers:
-    - {name: gpt, type: openai, api_key: "env:OPENAI_API_KEY", model: gpt-4o, base_url: "", api_version: "", max_tokens: 4096, context_window: 128000, temperature: 0.2, timeout: 120s, price: {input_per_mtok: 2.5, output_per_mtok: 10}}
+    - {name: gpt, type: openai, api_key: "env:OPENAI_API_KEY", model: gpt-4o, base_url: "",
+       api_version: "", max_tokens: 4096, context_window: 128000, temperature: 0.2, timeout: 120s, price: {input_per_mtok: 2.5, output_per_mtok: 10}}
     - {name: claude, type: anthropic, api_key: "env:ANTHROPIC_API_KEY", model: claude-sonnet-4-5}
     - {name: local, type: ollama, base_url: "http://localhost:11434", model: qwen2.5-coder:32b}
     - {name: offline, type: scripted, script: ./script.yaml}
@@ -91,9 +93,10 @@ TEST(Config, TakesTheManualsExample) {
     EXPECT_EQ(c.tools.mcp_servers.at(0).env.at("KEY").reveal(), "k");
     EXPECT_EQ(c.server.token.reveal(), "tok");
     EXPECT_TRUE(c.runtime.isolation_given);
-    EXPECT_EQ(report(kManual, env),
-              "warning: c.yaml:20:48: llm.providers[1].api_key: ANTHROPIC_API_KEY is not set: using "
-              "this provider will fail\nok\n");
+    EXPECT_EQ(
+        report(kManual, env),
+        "warning: c.yaml:21:48: llm.providers[1].api_key: ANTHROPIC_API_KEY is not set: using "
+        "this provider will fail\nok\n");
 }
 
 TEST(Config, AnEmptyFileGivesTheDefaults) {
@@ -121,7 +124,8 @@ TEST(Config, MakesProvidersFromTheVendorsVariables) {
     EXPECT_TRUE(c.llm.probe_ollama);
     c = parseOne("llm: {aliases: {default: ollama}}", {{"ANTHROPIC_API_KEY", "b"}});
     EXPECT_EQ(c.llm.aliases["default"], std::vector<std::string>{"ollama"});
-    c = parseOne("llm: {providers: [{name: x, type: ollama, model: m}]}", {{"OPENAI_API_KEY", "a"}});
+    c = parseOne("llm: {providers: [{name: x, type: ollama, model: m}]}",
+                 {{"OPENAI_API_KEY", "a"}});
     EXPECT_EQ(c.llm.providers.size(), 1u);
     EXPECT_EQ(c.llm.aliases["default"], std::vector<std::string>{"x"});
 }
@@ -178,17 +182,22 @@ TEST(Config, ReportsEveryProblem) {
         {"retention: {executions: 5}\n",
          "c.yaml:1:25: retention.executions: 5 is not a duration (expected a number with a unit, "
          "such as 500ms, 30s, 5m or 1h)\n"},
-        {"a: 1\n---\nb: 2\n",
-         "c.yaml:3:1: a second document (expected one)\n"},
+        {"a: 1\n---\nb: 2\n", "c.yaml:3:1: a second document (expected one)\n"},
         {"- a\n", "c.yaml:1:1: is a list (expected a mapping)\n"},
-        {"server: [", "c.yaml:2:1: did not find expected node content (while parsing a flow node)\n"},
+        {"server: [",
+         "c.yaml:2:1: did not find expected node content (while parsing a flow node)\n"},
     };
-    for (const auto& [text, expected] : kTable) EXPECT_EQ(report(text), expected) << text;
+    for (const auto& [text, expected] : kTable)
+        EXPECT_EQ(report(text), expected) << text;
 }
 
 TEST(Config, ExpandsVariablesAnywhereButShowsNoSecret) {
-    Environment env{{"LEVEL", "debug"}, {"N", "7"}, {"ADDR", "0.0.0.0:80"}, {"K", "top-secret"},
-                    {"DB", "postgresql://u:top-secret@h/d"}, {"DOCKER_HOST", "unix:///x.sock"}};
+    Environment env{{"LEVEL", "debug"},
+                    {"N", "7"},
+                    {"ADDR", "0.0.0.0:80"},
+                    {"K", "top-secret"},
+                    {"DB", "postgresql://u:top-secret@h/d"},
+                    {"DOCKER_HOST", "unix:///x.sock"}};
     std::string text =
         "server: {addr: 'env:ADDR', token: 'env:K'}\n"
         "storage: {data_dir: state, database_url: 'env:DB', volume_dir: /v}\n"

@@ -148,7 +148,7 @@ class Builder {
     std::size_t nodes_ = 0;
     std::size_t alias_bytes_ = 0;
     std::size_t bom_bytes_;
-    std::size_t byte_;           // of character_, both only grow
+    std::size_t byte_;  // of character_, both only grow
     std::size_t character_ = 0;
 };
 
@@ -190,10 +190,14 @@ Status Builder::handle(Event& event, bool& done) {
             return open(event, Node::Kind::kMapping, event->data.mapping_start.anchor,
                         event->data.mapping_start.tag);
         case YAML_SEQUENCE_END_EVENT:
-        case YAML_MAPPING_END_EVENT: return close();
-        case YAML_SCALAR_EVENT: return scalar(event);
-        case YAML_ALIAS_EVENT: return alias(event);
-        default: return {};
+        case YAML_MAPPING_END_EVENT:
+            return close();
+        case YAML_SCALAR_EVENT:
+            return scalar(event);
+        case YAML_ALIAS_EVENT:
+            return alias(event);
+        default:
+            return {};
     }
 }
 
@@ -244,10 +248,17 @@ Status Builder::scalar(Event& event) {
     node.scalar.assign(reinterpret_cast<const char*>(data.value), data.length);
     node.tag = text(data.tag);
     switch (data.style) {
-        case YAML_PLAIN_SCALAR_STYLE: node.style = Node::Style::kPlain; break;
-        case YAML_LITERAL_SCALAR_STYLE: node.style = Node::Style::kLiteral; break;
-        case YAML_FOLDED_SCALAR_STYLE: node.style = Node::Style::kFolded; break;
-        default: node.style = Node::Style::kQuoted;
+        case YAML_PLAIN_SCALAR_STYLE:
+            node.style = Node::Style::kPlain;
+            break;
+        case YAML_LITERAL_SCALAR_STYLE:
+            node.style = Node::Style::kLiteral;
+            break;
+        case YAML_FOLDED_SCALAR_STYLE:
+            node.style = Node::Style::kFolded;
+            break;
+        default:
+            node.style = Node::Style::kQuoted;
     }
     if (!knownTag(node.tag, Node::Kind::kScalar))
         return errorAt(node.line, node.column, fmt::format("unknown tag {}", node.tag));
@@ -316,7 +327,8 @@ void measure(const Node& node, std::size_t& nodes, std::size_t& bytes, int depth
     ++nodes;
     bytes += node.scalar.size();
     if (!node.isScalar()) height = std::max(height, depth + 1);
-    for (const Node& item : node.items) measure(item, nodes, bytes, depth + 1, height);
+    for (const Node& item : node.items)
+        measure(item, nodes, bytes, depth + 1, height);
     for (const Entry& entry : node.entries) {
         ++nodes;
         bytes += entry.key.size();
@@ -348,7 +360,8 @@ Error Builder::problem() const {
 std::size_t Builder::byteAt(std::size_t character) {
     while (character_ < character && byte_ < input_.size()) {
         ++byte_;
-        while (byte_ < input_.size() && (input_[byte_] & 0xC0) == 0x80) ++byte_;
+        while (byte_ < input_.size() && (input_[byte_] & 0xC0) == 0x80)
+            ++byte_;
         ++character_;
     }
     return byte_;

@@ -9,7 +9,8 @@
 #include "base/result.h"
 #include "text/json.h"
 
-/// YAML 1.2 (core schema) with positions, in bounded time and memory. JSON is a subset. Pure, any thread.
+/// YAML 1.2 (core schema) with positions, in bounded time and memory. JSON is a subset. Pure, any
+/// thread.
 namespace aegis::yaml {
 
 struct Entry;
@@ -24,10 +25,10 @@ struct Node {
     Style style = Style::kPlain;  ///< of a scalar
     int line = 0;
     int column = 0;
-    std::string tag;              ///< "tag:yaml.org,2002:str", "!" or empty
-    std::string scalar;           ///< the text, unfolded and unescaped
-    std::vector<Node> items;      ///< of a sequence
-    std::vector<Entry> entries;   ///< of a mapping, in order, keys unique
+    std::string tag;             ///< "tag:yaml.org,2002:str", "!" or empty
+    std::string scalar;          ///< the text, unfolded and unescaped
+    std::vector<Node> items;     ///< of a sequence
+    std::vector<Entry> entries;  ///< of a mapping, in order, keys unique
 
     bool isScalar() const { return kind == Kind::kScalar; }
     bool isSequence() const { return kind == Kind::kSequence; }
@@ -47,7 +48,8 @@ struct Entry {
 
 struct Document {
     Node root;
-    /// Its bytes in the text: from the start, or its "---", to the next document's "---" or the end.
+    /// Its bytes in the text: from the start, or its "---", to the next document's "---" or the
+    /// end.
     std::size_t begin = 0;
     std::size_t end = 0;
 };
@@ -58,14 +60,14 @@ struct Options {
     std::size_t max_nodes = 100'000;  ///< of all documents together, aliases expanded
 };
 
-/// Every document of `text`; none for an empty text or one of comments. Errors are kInvalid with one
-/// detail that has line and column (kTooLarge beyond max_bytes): ill-formed UTF-8 or YAML, duplicate
-/// keys, keys that are no scalars, merge keys, unknown tags, undefined aliases, aliases inside what they
-/// name, too deep, too many nodes.
+/// Every document of `text`; none for an empty text or one of comments. Errors are kInvalid with
+/// one detail that has line and column (kTooLarge beyond max_bytes): ill-formed UTF-8 or YAML,
+/// duplicate keys, keys that are no scalars, merge keys, unknown tags, undefined aliases, aliases
+/// inside what they name, too deep, too many nodes.
 Result<std::vector<Document>> parse(std::string_view text, const Options& options = {});
 
-/// A scalar's value under the core schema and its tag: null, bool, int64, uint64, double or string. What
-/// is plain and looks like no other type is a string; integers beyond 64 bits become doubles.
+/// A scalar's value under the core schema and its tag: null, bool, int64, uint64, double or string.
+/// What is plain and looks like no other type is a string; integers beyond 64 bits become doubles.
 json::Value resolve(const Node& scalar);
 
 /// The whole tree. kInvalid with a detail for infinities and NaN, which JSON lacks.

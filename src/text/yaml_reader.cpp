@@ -38,9 +38,7 @@ void Problems::warning(std::string path, int line, int column, std::string messa
 std::vector<ErrorDetail> Problems::takeErrors() { return sorted(std::exchange(errors_, {})); }
 std::vector<ErrorDetail> Problems::takeWarnings() { return sorted(std::exchange(warnings_, {})); }
 
-std::string shown(std::string_view text) {
-    return json::quote(text::shorten(text, kMaxShown));
-}
+std::string shown(std::string_view text) { return json::quote(text::shorten(text, kMaxShown)); }
 
 std::string shown(const Node& node) {
     if (!node.isScalar() || node.isNull()) return std::string(describe(node));
@@ -64,14 +62,8 @@ std::string didYouMean(std::string_view name, const std::vector<std::string>& kn
 
 std::optional<std::uint64_t> parseSizeBytes(std::string_view text) {
     constexpr std::pair<std::string_view, double> kUnits[] = {
-        {"Ki", 1024.0},
-        {"Mi", 1048576.0},
-        {"Gi", 1073741824.0},
-        {"Ti", 1099511627776.0},
-        {"K", 1e3},
-        {"M", 1e6},
-        {"G", 1e9},
-        {"T", 1e12},
+        {"Ki", 1024.0}, {"Mi", 1048576.0}, {"Gi", 1073741824.0}, {"Ti", 1099511627776.0},
+        {"K", 1e3},     {"M", 1e6},        {"G", 1e9},           {"T", 1e12},
     };
     constexpr double kTooMany = 9.2e18;
     auto digits = text.find_first_not_of("0123456789.");
@@ -97,6 +89,17 @@ std::optional<std::uint64_t> parseSizeBytes(std::string_view text) {
     return std::nullopt;
 }
 
+std::string durationText(std::int64_t ms) {
+    return ms % 1000 == 0 ? fmt::format("{}s", ms / 1000) : fmt::format("{}ms", ms);
+}
+
+json::Array stringArray(const std::vector<std::string>& values) {
+    json::Array array;
+    for (const auto& value : values)
+        array.emplace_back(value);
+    return array;
+}
+
 std::optional<std::string> readString(const Node& node, const std::string& path,
                                       Problems& problems) {
     if (node.isScalar() && !node.isNull()) return node.scalar;
@@ -116,8 +119,8 @@ std::optional<bool> readBool(const Node& node, const std::string& path, Problems
 
 std::optional<std::int64_t> readInteger(const Node& node, const std::string& path, std::int64_t min,
                                         std::int64_t max, Problems& problems) {
-    std::string expected = max == INT64_MAX ? fmt::format("at least {}", min)
-                                            : fmt::format("{} to {}", min, max);
+    std::string expected =
+        max == INT64_MAX ? fmt::format("at least {}", min) : fmt::format("{} to {}", min, max);
     json::Value value = node.isScalar() ? resolve(node) : json::Value();
     if (!value.is_int64() && !value.is_uint64()) {
         problems.error(path, node,
@@ -168,22 +171,38 @@ std::optional<std::vector<std::string>> readStrings(const Node& node, const std:
     return strings;
 }
 
-std::optional<std::map<std::string, std::string>> readStringMap(const Node& node,
-                                                                const std::string& path,
-                                                                Problems& problems) {
+namespace {
+
+// Reads each member with `read`; nullopt if any is wrong, all of which are reported.
+template <class T, class Read>
+std::optional<std::map<std::string, T>> readMembers(const Node& node, const std::string& path,
+                                                    Problems& problems, Read read) {
     if (!node.isMapping()) {
         problems.error(path, node, fmt::format("is {} (expected a mapping)", describe(node)));
         return std::nullopt;
     }
-    std::map<std::string, std::string> strings;
+    std::map<std::string, T> members;
     bool ok = true;
     for (const Entry& entry : node.entries) {
-        auto text = readString(entry.value, childPath(path, entry.key), problems);
-        ok = ok && text;
-        if (text) strings.emplace(entry.key, std::move(*text));
+        std::optional<T> value = read(entry.value, childPath(path, entry.key), problems);
+        ok = ok && value;
+        if (value) members.emplace(entry.key, std::move(*value));
     }
     if (!ok) return std::nullopt;
-    return strings;
+    return members;
+}
+
+}  // namespace
+
+std::optional<std::map<std::string, std::string>> readStringMap(const Node& node,
+                                                                const std::string& path,
+                                                                Problems& problems) {
+    return readMembers<std::string>(node, path, problems, readString);
+}
+
+std::optional<std::map<std::string, std::vector<std::string>>> readStringLists(
+    const Node& node, const std::string& path, Problems& problems) {
+    return readMembers<std::vector<std::string>>(node, path, problems, readStrings);
 }
 
 std::optional<std::int64_t> readDuration(const Node& node, const std::string& path,
@@ -348,8 +367,9 @@ void Reader::error(std::string message) { problems_.error(path_, node_, std::mov
 void Reader::notAChoice(std::string_view key, const Node& node,
                         const std::vector<std::string>& words) {
     std::string hint = node.isScalar() ? didYouMean(node.scalar, words) : std::string();
-    problems_.error(path(key), node,
-                    fmt::format("{} is not valid (expected {}{})", shown(node), joinOr(words), hint));
+    problems_.error(
+        path(key), node,
+        fmt::format("{} is not valid (expected {}{})", shown(node), joinOr(words), hint));
 }
 
 void Reader::finish() {

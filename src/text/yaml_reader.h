@@ -12,8 +12,8 @@
 #include "base/error.h"
 #include "text/yaml.h"
 
-/// Reading typed fields out of YAML mappings so that every problem of a file is found at once, each with
-/// its place. A reader leaves its output alone when the field is missing or wrong.
+/// Reading typed fields out of YAML mappings so that every problem of a file is found at once, each
+/// with its place. A reader leaves its output alone when the field is missing or wrong.
 namespace aegis::yaml {
 
 /// Collects what is wrong (errors) or odd (warnings) in one file.
@@ -51,9 +51,14 @@ std::string joinOr(std::span<const std::string> words);
 /// "; did you mean "x"?" if `name` is within edit distance 2 of one of `known`, else "".
 std::string didYouMean(std::string_view name, const std::vector<std::string>& known);
 
-/// Integer bytes, or a number with K M G T (1000) or Ki Mi Gi Ti (1024); nullopt for anything else and
-/// for what does not fit 63 bits. A fraction is rounded down to whole bytes.
+/// Integer bytes, or a number with K M G T (1000) or Ki Mi Gi Ti (1024); nullopt for anything else
+/// and for what does not fit 63 bits. A fraction is rounded down to whole bytes.
 std::optional<std::uint64_t> parseSizeBytes(std::string_view text);
+
+/// The inverse of reading a duration: "300s", or "1500ms" where seconds are not whole.
+std::string durationText(std::int64_t ms);
+/// A JSON array of these texts.
+json::Array stringArray(const std::vector<std::string>& values);
 
 // ---- One value; each reports its problem at `path` and returns nullopt. ----
 
@@ -67,6 +72,10 @@ std::optional<std::vector<std::string>> readStrings(const Node& node, const std:
                                                     Problems&);
 std::optional<std::map<std::string, std::string>> readStringMap(const Node& node,
                                                                 const std::string& path, Problems&);
+
+/// A mapping of names to lists of text.
+std::optional<std::map<std::string, std::vector<std::string>>> readStringLists(
+    const Node& node, const std::string& path, Problems&);
 
 /// A limit on a duration, in milliseconds. `min` and `max` as the message spells them.
 struct DurationRange {
@@ -84,13 +93,14 @@ std::optional<std::int64_t> readDuration(const Node& node, const std::string& pa
 std::optional<std::uint64_t> readSize(const Node& node, const std::string& path,
                                       const SizeRange& range, Problems&);
 
-/// Reads one mapping, field by field; what was not asked for until finish() is unknown. If the node is
-/// no mapping, that is reported once and every field is missing. Node and problems must outlive it.
+/// Reads one mapping, field by field; what was not asked for until finish() is unknown. If the node
+/// is no mapping, that is reported once and every field is missing. Node and problems must outlive
+/// it.
 class Reader {
   public:
     /// kStrict: any unknown field is an error and an explicit null is a wrong value. kLenient: an
-    /// unknown field is an error only within edit distance 2 of a known one, else a warning; null counts
-    /// as missing.
+    /// unknown field is an error only within edit distance 2 of a known one, else a warning; null
+    /// counts as missing.
     enum class Unknown : std::uint8_t { kLenient, kStrict };
 
     Reader(const Node& node, std::string path, Problems& problems, Unknown unknown);
@@ -112,7 +122,8 @@ class Reader {
 
     /// One of a few words.
     template <class E>
-    bool choice(std::string_view key, E& out, std::span<const std::pair<std::string_view, E>> table) {
+    bool choice(std::string_view key, E& out,
+                std::span<const std::pair<std::string_view, E>> table) {
         const Node* node = get(key);
         if (!node) return false;
         std::vector<std::string> words;

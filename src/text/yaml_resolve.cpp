@@ -54,8 +54,8 @@ bool looksLikeFloat(std::string_view text) {
 // from_chars knows neither a leading '+' nor overflow to infinity.
 double toDouble(std::string_view unsigned_text, bool negative) {
     double value = 0;
-    auto [end, ec] = std::from_chars(unsigned_text.data(),
-                                     unsigned_text.data() + unsigned_text.size(), value);
+    auto [end, ec] =
+        std::from_chars(unsigned_text.data(), unsigned_text.data() + unsigned_text.size(), value);
     // Out of range: underflow has a negative exponent, everything else is too large.
     if (ec == std::errc::result_out_of_range) {
         bool tiny = unsigned_text.find("e-") != std::string_view::npos ||
@@ -159,7 +159,8 @@ Node fromJson(const json::Value& value) {
             node.entries.push_back({std::string(key.data(), key.size()), 0, 0, fromJson(member)});
     } else if (const auto* array = value.if_array()) {
         node.kind = Node::Kind::kSequence;
-        for (const auto& element : *array) node.items.push_back(fromJson(element));
+        for (const auto& element : *array)
+            node.items.push_back(fromJson(element));
     } else if (const auto* string = value.if_string()) {
         node.style = Node::Style::kQuoted;
         node.scalar = json::view(*string);

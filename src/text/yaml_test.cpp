@@ -31,11 +31,13 @@ TEST(Yaml, ResolvesTheCoreSchema) {
         {"[!!str 1, !!int '3', ! 4, !!null '']", R"(["1",3,"4",null])"},
         {"a: |\n  x\n  y\nb: >\n  x\n  y\n", R"({"a":"x\ny\n","b":"x y\n"})"},
         {"{a: &x [1, 2], b: *x}", R"({"a":[1,2],"b":[1,2]})"},
-        {R"({"a":1,"b":{"c":[true,null,"\u00e9\/"]}})", "{\"a\":1,\"b\":{\"c\":[true,null,\"é/\"]}}"},
+        {R"({"a":1,"b":{"c":[true,null,"\u00e9\/"]}})",
+         "{\"a\":1,\"b\":{\"c\":[true,null,\"é/\"]}}"},
         {"{\"a\":\n\t1}", R"({"a":1})"},
         {"[.inf]", "error: a number that JSON lacks: .inf"},
     };
-    for (const auto& [text, expected] : kTable) EXPECT_EQ(asJson(text), expected) << text;
+    for (const auto& [text, expected] : kTable)
+        EXPECT_EQ(asJson(text), expected) << text;
 }
 
 TEST(Yaml, ReportsErrorsWithTheirPlace) {
@@ -81,7 +83,8 @@ TEST(Yaml, CutsDocumentsWithoutLosingAByte) {
     ASSERT_TRUE(documents) << documents.error().message;
     ASSERT_EQ(documents->size(), 3u);
     std::string joined;
-    for (const auto& d : *documents) joined += text.substr(d.begin, d.end - d.begin);
+    for (const auto& d : *documents)
+        joined += text.substr(d.begin, d.end - d.begin);
     EXPECT_EQ(joined, text);
     EXPECT_EQ(text.substr((*documents)[1].begin, 10), "---\r\nb: 2\n");
     EXPECT_EQ((*documents)[2].root.find("c")->scalar, "3");
@@ -100,30 +103,36 @@ TEST(Yaml, BoundsWhatIsHostile) {
     EXPECT_EQ(message(std::string(200'000, '{')),
               "line 1, column 2: a mapping's key must be a scalar");
     std::string nested;
-    for (int i = 0; i < 100'000; ++i) nested += "{a: ";
+    for (int i = 0; i < 100'000; ++i)
+        nested += "{a: ";
     EXPECT_EQ(message(nested), "line 1, column 257: nested deeper than 64");
     std::string lines, dashes, questions, tags;
-    for (int i = 0; i < 200'000; ++i) lines += "[\n";
+    for (int i = 0; i < 200'000; ++i)
+        lines += "[\n";
     EXPECT_EQ(message(lines), "line 65, column 1: nested deeper than 64");
-    for (int i = 0; i < 200'000; ++i) dashes += "- ";
+    for (int i = 0; i < 200'000; ++i)
+        dashes += "- ";
     EXPECT_EQ(message(dashes), "line 1, column 129: nested deeper than 64");
-    for (int i = 0; i < 200'000; ++i) questions += "? ";
+    for (int i = 0; i < 200'000; ++i)
+        questions += "? ";
     EXPECT_NE(message(questions), "parsed");
-    for (int i = 0; i < 40'000; ++i) tags += "%TAG !" + std::to_string(i) + "! x\n";
+    for (int i = 0; i < 40'000; ++i)
+        tags += "%TAG !" + std::to_string(i) + "! x\n";
     EXPECT_EQ(message(tags + "---\na"), "line 33, column 1: too many %TAG directives");
 
     std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n";
     for (int i = 1; i < 9; ++i) {
         std::string before = "*a" + std::to_string(i - 1);
         bomb += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [";
-        for (int k = 0; k < 10; ++k) bomb += before + ", ";
+        for (int k = 0; k < 10; ++k)
+            bomb += before + ", ";
         bomb += "]\n";
     }
     EXPECT_NE(message(bomb).find("more than 100000 values"), std::string::npos);
     std::string wide = "a: &a " + std::string(300'000, 'x') + "\nb: [*a, *a, *a, *a]";
     EXPECT_NE(message(wide).find("expand to more than"), std::string::npos);
-    std::string deep = "a: &a " + std::string(40, '[') + std::string(40, ']') + "\nb: " +
-                       std::string(40, '[') + "*a" + std::string(40, ']');
+    std::string deep = "a: &a " + std::string(40, '[') + std::string(40, ']') +
+                       "\nb: " + std::string(40, '[') + "*a" + std::string(40, ']');
     EXPECT_EQ(message(deep), "line 2, column 44: nested deeper than 64");
     EXPECT_EQ(message(std::string(63, '[') + "x" + std::string(63, ']')), "parsed");
     auto spent = std::chrono::steady_clock::now() - start;
