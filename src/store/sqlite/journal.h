@@ -1,0 +1,60 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "ports/journal.h"
+#include "store/sqlite/blob_stage.h"
+#include "store/sqlite/readers.h"
+#include "store/sqlite/sequence.h"
+
+namespace aegis::store {
+
+struct EncodedBatch;
+
+/// ports::Journal on SQLite. Appends encode on the caller's thread, wait for large bodies in the
+/// stage and are written by the writer; everything else reads.
+class SqliteJournal : public ports::Journal {
+  public:
+    /// Bodies up to this size are rows, larger ones files.
+    static constexpr std::size_t kMaxRowBytes = 64 << 10;
+
+    SqliteJournal(Writer& writer, BlobStage& stage, BlobFiles& files, Readers& readers,
+                  Sequence& sequence);
+
+    void append(ports::Batch batch, Committed done) override;
+    Result<std::vector<execution::Event>> events(const ExecutionId& id, std::uint64_t after,
+                                                 std::size_t limit) override;
+    Result<std::string> body(const ExecutionId& id, const execution::BodyRef& ref) override;
+    Result<ports::ExecutionRow> row(const ExecutionId& id) override;
+    Result<ports::ExecutionPage> list(const ports::ExecutionFilter& filter) override;
+    Result<std::vector<ExecutionId>> idsByPrefix(const std::string& prefix, int limit) override;
+    Result<std::vector<ports::ExecutionRow>> unfinished() override;
+    Result<std::optional<ExecutionId>> byIdempotencyKey(const AgentId& agent,
+                                                        const std::string& key,
+                                                        std::string& digest) override;
+    Status remove(const ExecutionId& id) override;
+    Result<std::vector<ports::NodeEvent>> nodeEvents(const std::string& cursor,
+                                                     std::size_t limit) override;
+    void observe(Observer observer) override;
+
+    /// Reads the whole chain of an execution. kInternal names the first event that is damaged,
+    /// missing or not the one that was written.
+    Status verify(const ExecutionId& id);
+
+  private:
+    using Observers = std::vector<Observer>;
+    void committed(const EncodedBatch& batch, const Status& status);
+
+    Writer& writer_;
+    BlobStage& stage_;
+    BlobFiles& files_;
+    Readers& readers_;
+    Sequence& sequence_;
+    std::mutex mutex_;
+    /// Shared: the writer calls a snapshot of the list while another thread adds to it.
+    std::shared_ptr<const Observers> observers_ = std::make_shared<Observers>();
+};
+
+}  // namespace aegis::store

@@ -1,0 +1,157 @@
+#include "store/sqlite/writer.h"
+
+#include <future>
+
+#include "base/log.h"
+
+namespace aegis::store {
+namespace {
+constexpr std::size_t kGroupJobs = 256;
+constexpr std::size_t kGroupBytes = 1 << 20;
+constexpr std::size_t kQueueJobs = 65'536;
+constexpr std::size_t kQueueBytes = 512 << 20;
+}  // namespace
+
+Writer::Writer(Database db, Reserve& reserve, Fatal fatal, std::chrono::milliseconds wait)
+    : db_(std::move(db)), reserve_(reserve), fatal_(std::move(fatal)), wait_(wait) {
+    ::sqlite3_wal_hook(db_.handle(), &Writer::walHook, this);
+    thread_ = std::thread([this] { loop(); });
+}
+
+Writer::~Writer() { stop(); }
+
+void Writer::stop() {
+    {
+        std::lock_guard lock(mutex_);
+        stopping_ = true;
+    }
+    wake_.notify_all();
+    if (thread_.joinable()) thread_.join();
+}
+
+int Writer::walHook(void* self, sqlite3*, const char*, int pages) {
+    auto* writer = static_cast<Writer*>(self);
+    if (writer->on_wal_pages_) writer->on_wal_pages_(pages);
+    return SQLITE_OK;
+}
+
+void Writer::submit(Job job) {
+    bool wake = false;
+    {
+        std::lock_guard lock(mutex_);
+        if (queue_.size() >= kQueueJobs || queued_bytes_ + job.bytes > kQueueBytes) {
+            job.bytes = 0;
+            job.work = [](Database&) -> Status {
+                return {ErrorCode::kUnavailable, "too much is waiting to be written"};
+            };
+        }
+        queued_bytes_ += job.bytes;
+        if (!job.may_wait) ++urgent_;
+        wake = !job.may_wait || queue_.empty() || queued_bytes_ >= kGroupBytes;
+        queue_.push_back({std::move(job), std::chrono::steady_clock::now()});
+    }
+    if (wake) wake_.notify_one();
+}
+
+Status Writer::run(std::function<Status(Database&)> work, bool needs_room) {
+    std::promise<Status> promise;
+    auto answer = promise.get_future();
+    Job job;
+    job.work = std::move(work);
+    job.needs_room = needs_room;
+    job.done = [&](const Status& status) { promise.set_value(status); };
+    submit(std::move(job));
+    return answer.get();
+}
+
+void Writer::fail(const Error& error) {
+    if (broken_.exchange(true)) return;
+    log(LogLevel::kError, "the store cannot make data durable", {{"error", error.message}});
+    fatal_(error);
+}
+
+void Writer::loop() {
+    while (true) {
+        Group group = next();
+        if (group.empty()) return;
+        commit(std::move(group));
+    }
+}
+
+Writer::Group Writer::next() {
+    std::unique_lock lock(mutex_);
+    wake_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
+    auto hurry = [&] {
+        return stopping_ || urgent_ > 0 || queued_bytes_ >= kGroupBytes ||
+               queue_.size() >= kGroupJobs;
+    };
+    if (!queue_.empty()) wake_.wait_until(lock, queue_.front().at + wait_, hurry);
+    Group group;
+    std::size_t bytes = 0;
+    while (!queue_.empty() && group.size() < kGroupJobs && bytes < kGroupBytes) {
+        Job job = std::move(queue_.front().job);
+        queue_.pop_front();
+        bytes += job.bytes;
+        queued_bytes_ -= job.bytes;
+        if (!job.may_wait) --urgent_;
+        group.push_back(std::move(job));
+    }
+    return group;
+}
+
+// SQLite undoes a transaction by itself when the disk is full, or not, as it sees fit; undoing the
+// group in every case keeps one path.
+void Writer::commit(Group group) {
+    Answers answers(group.size());
+    Status status = broken_ ? Status(lostWrite()) : tryCommit(group, answers);
+    if (!status && status.error().code == ErrorCode::kStorageFull) {
+        reserve_.release();
+        for (std::size_t i = 0; i < group.size(); ++i) {
+            answers[i].reset();
+            if (group[i].needs_room) answers[i] = storageFull();
+        }
+        status = tryCommit(group, answers);
+    }
+    if (!status && isLostWrite(status.error())) fail(status.error());
+    for (std::size_t i = 0; i < group.size(); ++i) {
+        bool refused = answers[i] && !*answers[i];
+        if (group[i].done) group[i].done(refused || status ? *answers[i] : status);
+        group[i] = {};
+    }
+}
+
+// Success: all jobs have answers and those that succeeded are durable. Failure: nothing is.
+Status Writer::tryCommit(Group& group, Answers& answers) {
+    AEGIS_CHECK(control("BEGIN IMMEDIATE"));
+    Status status;
+    for (std::size_t i = 0; i < group.size() && status; ++i) {
+        if (answers[i]) continue;
+        answers[i] = runOne(group[i]);
+        bool full = !*answers[i] && answers[i]->error().code == ErrorCode::kStorageFull &&
+                    !group[i].needs_room;
+        if (full || !db_.inTransaction()) status = *answers[i];
+    }
+    if (status) status = control("COMMIT");
+    if (!status && db_.inTransaction()) (void)control("ROLLBACK");
+    return status;
+}
+
+std::optional<Status> Writer::runOne(Job& job) {
+    if (job.needs_room) {
+        if (auto room = reserve_.roomForNew(); !room) return room;
+    }
+    if (auto begun = control("SAVEPOINT job"); !begun) return begun;
+    Status status = job.work(db_);
+    if (status) return control("RELEASE job");
+    if (db_.inTransaction()) {
+        auto undone = control("ROLLBACK TO job");
+        auto released = control("RELEASE job");
+        // A savepoint that cannot be undone must take the whole group with it.
+        if (!undone || !released) (void)control("ROLLBACK");
+    }
+    return status;
+}
+
+Status Writer::control(const char* sql) { return db_.query(sql).run(); }
+
+}  // namespace aegis::store
