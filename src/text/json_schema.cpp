@@ -138,10 +138,7 @@ struct Where {
         if (parent == nullptr) return "/";
         std::string above = parent->parent == nullptr ? "" : parent->pointer();
         if (is_index) return fmt::format("{}/{}", above, index);
-        std::string escaped;
-        for (char c : shown(name))
-            escaped += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
-        return above + "/" + escaped;
+        return above + "/" + escapePointer(shown(name));
     }
 };
 

@@ -23,13 +23,6 @@ constexpr std::pair<std::string_view, unsigned> kTypes[] = {
     {"object", kObjectType},
 };
 
-std::string escapePointer(std::string_view part) {
-    std::string out;
-    for (char c : part)
-        out += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
-    return out;
-}
-
 std::string decodePercent(std::string_view s) {
     auto digit = [](char c) {
         return c >= '0' && c <= '9'   ? c - '0'
@@ -437,6 +430,13 @@ void appendCanonical(std::string& out, const Value& value) {
 }
 
 }  // namespace
+
+std::string escapePointer(std::string_view part) {
+    std::string out;
+    for (char c : part)
+        out += c == '~' ? "~0" : c == '/' ? "~1" : std::string(1, c);
+    return out;
+}
 
 std::string canonicalJson(const Value& value) {
     std::string out;

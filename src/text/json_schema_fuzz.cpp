@@ -5,7 +5,8 @@
 #include "base/assert.h"
 #include "text/json_schema.h"
 
-// The text is a schema, a newline, an instance: whatever they are, checking ends and names its places.
+// The text is a schema, a newline, an instance: whatever they are, checking ends and names its
+// places.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     std::string_view text(reinterpret_cast<const char*>(data), size);
     std::size_t newline = text.find('\n');

@@ -21,6 +21,9 @@ inline constexpr SchemaIndex kNoSchema = -1;
 /// values.
 std::string canonicalJson(const json::Value& value);
 
+/// `part` as one step of a JSON pointer (RFC 6901, section 3).
+std::string escapePointer(std::string_view part);
+
 /// Whether `text` has the format; nullptr for a format that is not asserted.
 using FormatCheck = bool (*)(std::string_view text);
 FormatCheck findFormat(std::string_view name);
