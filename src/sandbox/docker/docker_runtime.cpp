@@ -176,6 +176,7 @@ DockerRuntime::DockerRuntime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)
 DockerRuntime::~DockerRuntime() {
     const auto deadline = inMs(kStopMs);
     auto closed = impl_->closeAll({}, deadline);
+    if (closed) closed = available();  // else there is nothing to wait for
     if (closed) closed = impl_->janitor.drain(deadline);
     if (!closed)
         log(LogLevel::kWarn, "sandboxes are left for the next start to remove",
@@ -227,6 +228,7 @@ Result<os::Fd> DockerRuntime::root(const ports::SandboxId& id) { return impl_->r
 Status DockerRuntime::sweep(const std::set<ports::SandboxId>& keep) {
     const auto deadline = inMs(kSweepMs);
     AEGIS_CHECK(impl_->closeAll(keep, deadline));
+    AEGIS_CHECK(available());  // else nothing more can be done, and need not be waited for
     AEGIS_CHECK(impl_->janitor.drain(deadline));
     std::set<std::string> kept_dirs;
     // Again until nothing is found: the engine may still be finishing what an earlier daemon asked for.
