@@ -11,13 +11,13 @@
 
 namespace aegis::os {
 
-// glibc's wrappers would change every thread of the process; the system calls change the caller only.
+// glibc's wrappers would change every thread of the process; the system calls change the caller
+// only.
 Status takeFileIdentity(uid_t uid, gid_t gid) {
     if (::unshare(CLONE_FS) != 0) return errnoError(errno, "unshare(CLONE_FS)");
     ::umask(022);
     bool root = ::geteuid() == 0;
-    if (root && ::syscall(SYS_setgroups, 0, nullptr) != 0)
-        return errnoError(errno, "setgroups");
+    if (root && ::syscall(SYS_setgroups, 0, nullptr) != 0) return errnoError(errno, "setgroups");
     ::syscall(SYS_setfsgid, gid);
     ::syscall(SYS_setfsuid, uid);
     // They report nothing but the value before; asking with an impossible id tells what holds now.

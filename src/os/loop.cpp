@@ -26,8 +26,9 @@ Result<Fd> openDevice(int number) {
     auto fd = openFile(path, O_RDWR);
     if (fd || fd.error().code != ErrorCode::kNotFound) return fd;
     // A container's /dev has no udev to make the node of a device the kernel has just added.
-    if (::mknod(path.c_str(), S_IFBLK | 0600, makedev(kLoopMajor, static_cast<unsigned>(number))) != 0
-        && errno != EEXIST)
+    if (::mknod(path.c_str(), S_IFBLK | 0600, makedev(kLoopMajor, static_cast<unsigned>(number))) !=
+            0 &&
+        errno != EEXIST)
         return errnoError(errno, path);
     return openFile(path, O_RDWR);
 }
@@ -70,7 +71,7 @@ Result<LoopDevice> attachLoop(const std::string& image) {
 }
 
 Result<std::optional<LoopDevice>> findLoop(const std::string& image) {
-    struct stat st {};
+    struct stat st{};
     if (::stat(image.c_str(), &st) != 0) return errnoError(errno, image);
     std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir("/sys/block"), &::closedir);
     if (!dir) return errnoError(errno, "/sys/block");

@@ -18,8 +18,8 @@ struct LoopDevice {
 /// Attaches `image` to a free loop device, with direct I/O where the file system of `image` can.
 Result<LoopDevice> attachLoop(const std::string& image);
 
-/// The loop device that already has `image` (a mount in another namespace may keep one alive). Mounting
-/// an image through two devices would destroy it.
+/// The loop device that already has `image` (a mount in another namespace may keep one alive).
+/// Mounting an image through two devices would destroy it.
 Result<std::optional<LoopDevice>> findLoop(const std::string& image);
 
 /// Whether this process can get a loop device; the error's hint says what to do.

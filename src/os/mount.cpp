@@ -13,7 +13,7 @@ namespace aegis::os {
 namespace {
 
 Result<struct statx> statxAt(int dir_fd, const char* name, int flags) {
-    struct statx out {};
+    struct statx out{};
     if (::statx(dir_fd, name, flags | AT_NO_AUTOMOUNT, STATX_MNT_ID, &out) != 0)
         return errnoError(errno, name[0] == 0 ? "statx" : name);
     return out;
@@ -22,7 +22,8 @@ Result<struct statx> statxAt(int dir_fd, const char* name, int flags) {
 Result<std::uint64_t> mountIdFrom(int dir_fd, const char* name, int flags) {
     AEGIS_TRY(struct statx st, statxAt(dir_fd, name, flags));
     if ((st.stx_mask & STATX_MNT_ID) == 0)
-        return {ErrorCode::kUnsupported, "the kernel does not tell mount ids (Linux 5.8 is needed)"};
+        return {ErrorCode::kUnsupported,
+                "the kernel does not tell mount ids (Linux 5.8 is needed)"};
     return st.stx_mnt_id;
 }
 
@@ -61,7 +62,7 @@ Result<std::uint64_t> mountIdAt(int dir_fd, const char* name) {
 }
 
 Result<Space> spaceOf(const std::string& path) {
-    struct statvfs st {};
+    struct statvfs st{};
     if (::statvfs(path.c_str(), &st) != 0) return errnoError(errno, path);
     return Space{.block_bytes = st.f_frsize,
                  .total_bytes = st.f_blocks * st.f_frsize,

@@ -5,6 +5,7 @@
 #include <linux/openat2.h>
 #include <sys/syscall.h>
 
+#include <cctype>
 #include <cerrno>
 #include <cstring>
 
@@ -14,6 +15,7 @@ namespace {
 Error bareError(int err) {
     Error error = errnoError(err, "");
     error.message = ::strerrordesc_np(err) != nullptr ? ::strerrordesc_np(err) : "unknown error";
+    error.message[0] = static_cast<char>(std::tolower(error.message[0]));
     return error;
 }
 

@@ -8,9 +8,10 @@
 
 namespace aegis::os {
 
-/// openat2(2) with `root` as the root directory: "..", absolute links and absolute paths stay inside it,
-/// magic links (/proc/*/fd and the like) are refused. `resolve` adds RESOLVE_* flags. O_CLOEXEC is
-/// added. The error's text is the bare strerror: callers name the path as their user knows it.
+/// openat2(2) with `root` as the root directory: "..", absolute links and absolute paths stay
+/// inside it, magic links (/proc/*/fd and the like) are refused. `resolve` adds RESOLVE_* flags.
+/// O_CLOEXEC is added. The error's text is the bare strerror in lower case: callers name the path
+/// as their user knows it.
 Result<Fd> openInRoot(int root, const std::string& path, std::uint64_t flags,
                       std::uint64_t resolve = 0);
 

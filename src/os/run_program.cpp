@@ -23,10 +23,10 @@ namespace {
 constexpr std::string_view kSystemPath = "/usr/local/sbin:/usr/sbin:/sbin:/usr/bin:/bin";
 constexpr std::size_t kKeptErrorBytes = 512;
 
-Result<pid_t> spawnWith(const std::vector<std::string>& argv, int error_fd,
-                        bool keep_environment) {
+Result<pid_t> spawnWith(const std::vector<std::string>& argv, int error_fd, bool keep_environment) {
     std::vector<char*> args;
-    for (const auto& arg : argv) args.push_back(const_cast<char*>(arg.c_str()));
+    for (const auto& arg : argv)
+        args.push_back(const_cast<char*>(arg.c_str()));
     args.push_back(nullptr);
     auto path = fmt::format("PATH={}", kSystemPath);
     std::array<char*, 2> env{path.data(), nullptr};
@@ -70,7 +70,8 @@ bool drain(int fd, Deadline deadline, const RunOptions& options, std::string& ke
 }
 
 std::string oneLine(std::string text) {
-    while (!text.empty() && text.back() == '\n') text.pop_back();
+    while (!text.empty() && text.back() == '\n')
+        text.pop_back();
     for (char& c : text)
         if (static_cast<unsigned char>(c) < 0x20) c = ' ';
     return text;
@@ -110,8 +111,8 @@ Status runProgram(const std::vector<std::string>& argv, Deadline deadline,
     }
     if (!ended) return {ErrorCode::kTimeout, fmt::format("{}: did not end in time", argv[0])};
     if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
-    return {ErrorCode::kIo, fmt::format("{}: {}", argv[0],
-                                        errors.empty() ? "failed" : oneLine(std::move(errors)))};
+    return {ErrorCode::kIo,
+            fmt::format("{}: {}", argv[0], errors.empty() ? "failed" : oneLine(std::move(errors)))};
 }
 
 }  // namespace aegis::os

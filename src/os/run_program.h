@@ -14,9 +14,10 @@ namespace aegis::os {
 /// The path of an executable `name`, looked for in $PATH and the system's sbin directories.
 Result<std::string> findProgram(const std::string& name);
 
-/// Runs a trusted helper program of the host (never anything of a guest's) to its end, with an empty
-/// environment but PATH, no input, and its output thrown away but for the last lines of stderr, which
-/// end up in the error. Killed at the deadline (kTimeout). argv[0] is an absolute path. Blocks.
+/// Runs a trusted helper program of the host (never anything of a guest's) to its end, with an
+/// empty environment but PATH, no input, and its output thrown away but for the last lines of
+/// stderr, which end up in the error. Killed at the deadline (kTimeout). argv[0] is an absolute
+/// path. Blocks.
 Status runProgram(const std::vector<std::string>& argv, Deadline deadline);
 
 /// For a program that a user waits for and sees.

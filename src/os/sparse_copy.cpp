@@ -24,8 +24,8 @@ Status copyRange(int from, int to, off_t at, off_t end, std::vector<char>& chunk
         if (n < 0) return errnoError(errno, "pread");
         if (n == 0) return {ErrorCode::kIo, "the file became shorter while it was copied"};
         for (ssize_t done = 0; done < n;) {
-            ssize_t written = ::pwrite(to, chunk.data() + done, static_cast<std::size_t>(n - done),
-                                       at + done);
+            ssize_t written =
+                ::pwrite(to, chunk.data() + done, static_cast<std::size_t>(n - done), at + done);
             if (written < 0 && errno == EINTR) continue;
             if (written < 0) return errnoError(errno, "pwrite");
             done += written;
@@ -36,7 +36,7 @@ Status copyRange(int from, int to, off_t at, off_t end, std::vector<char>& chunk
 }
 
 Status copyData(int from, int to) {
-    struct stat st {};
+    struct stat st{};
     if (::fstat(from, &st) != 0) return errnoError(errno, "fstat");
     if (::ftruncate(to, st.st_size) != 0) return errnoError(errno, "ftruncate");
     std::vector<char> chunk(kChunkBytes);

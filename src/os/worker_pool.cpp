@@ -6,7 +6,8 @@ namespace aegis::os {
 
 WorkerPool::WorkerPool(std::size_t threads, std::size_t max_queue, std::function<void()> on_start)
     : max_queue_(max_queue), on_start_(std::move(on_start)) {
-    for (std::size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { loop(); });
+    for (std::size_t i = 0; i < threads; ++i)
+        threads_.emplace_back([this] { loop(); });
 }
 
 WorkerPool::~WorkerPool() {
@@ -15,7 +16,8 @@ WorkerPool::~WorkerPool() {
         stopping_ = true;
     }
     wake_.notify_all();
-    for (auto& thread : threads_) thread.join();
+    for (auto& thread : threads_)
+        thread.join();
 }
 
 bool WorkerPool::submit(std::function<void()> job) {

@@ -66,14 +66,16 @@ ToolTable::~ToolTable() { stopping_ = true; }
 
 std::vector<std::string> ToolTable::names() const {
     std::vector<std::string> all;
-    for (const auto& spec : FsTools::specs()) all.push_back(spec.name);
+    for (const auto& spec : FsTools::specs())
+        all.push_back(spec.name);
     if (options_.dispatcher_enabled) all.emplace_back(kCmdRun);
     return all;
 }
 
 std::vector<std::string> ToolTable::offeredNames(const agent::Manifest& manifest) const {
     agent::NodeFacts facts;
-    for (auto& name : names()) facts.tools.insert(name);
+    for (auto& name : names())
+        facts.tools.insert(name);
     return agent::offeredTools(manifest, facts);
 }
 
@@ -96,9 +98,11 @@ ports::ToolAdmission ToolTable::admit(const ports::ToolContext& context,
                                       const ports::ToolCall& call) const {
     auto available = offeredNames(*context.manifest);
     if (std::ranges::find(available, call.name) == available.end())
-        return refusal({}, fmt::format("unknown tool \"{}\"; available: {}",
-                                       text::shorten(text::escapeControl(call.name), 100),
-                                       available.empty() ? "none" : fmt::format("{}", fmt::join(available, ", "))));
+        return refusal(
+            {}, fmt::format(
+                    "unknown tool \"{}\"; available: {}",
+                    text::shorten(text::escapeControl(call.name), 100),
+                    available.empty() ? "none" : fmt::format("{}", fmt::join(available, ", "))));
     if (call.name == kCmdRun) return cmd_.admit(*context.manifest, call);
     return FsTools::admit(*context.manifest, call);
 }
@@ -120,17 +124,18 @@ void ToolTable::run(const ports::ToolContext& context, const ports::ToolCall& ca
         if (stopping_) return job->answer(failed(job->summary, "the daemon is stopping"));
         auto ready = worker_identity;
         if (ready && !job->root) ready = job->root.error();
-        auto outcome = ready ? FsTools::run(*job->context.manifest, job->call, job->root->get(),
-                                            job->deadline)
-                             : failed(job->summary, reasonOf(job->call.name, job->summary,
-                                                             ready.error().message));
+        auto outcome =
+            ready ? FsTools::run(*job->context.manifest, job->call, job->root->get(), job->deadline)
+                  : failed(job->summary,
+                           reasonOf(job->call.name, job->summary, ready.error().message));
         job->root = Error{ErrorCode::kInternal, "done"};
         watchdog_.cancel(job->ticket);
         job->answer(std::move(outcome));
     });
     if (queued) return;
     watchdog_.cancel(job->ticket);
-    watchdog_.at(Deadline{BootTime{0}}, [this, job] { finishLate(job, "too many calls are waiting"); });
+    watchdog_.at(Deadline{BootTime{0}},
+                 [this, job] { finishLate(job, "too many calls are waiting"); });
 }
 
 void ToolTable::finishLate(const std::shared_ptr<Job>& job, std::string why) {
@@ -159,9 +164,8 @@ Result<std::string> ToolTable::read(const ports::SandboxId& id, const std::strin
                             : Result<std::string>(worker_identity.error()));
     });
     if (!queued) return {ErrorCode::kTooMany, "too many calls are waiting"};
-    while (result.wait_for(std::chrono::milliseconds(
-               std::min<std::int64_t>(deadline.leftMs(clock_.boot()) + 100, 1000))) !=
-           std::future_status::ready)
+    while (result.wait_for(std::chrono::milliseconds(std::min<std::int64_t>(
+               deadline.leftMs(clock_.boot()) + 100, 1000))) != std::future_status::ready)
         if (deadline.passed(clock_.boot())) return {ErrorCode::kTimeout, path + ": took too long"};
     return result.get();
 }

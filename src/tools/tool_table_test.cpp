@@ -91,8 +91,9 @@ TEST_F(ToolTableTest, unknownToolsAreToldWhatThereIs) {
 
 TEST_F(ToolTableTest, routesAdmissions) {
     ToolTable table({}, runtime_, os::systemClock());
-    EXPECT_EQ(table.admit(context_, {.name = "cmd.run", .arguments = R"({"command":"ls"})"}).verdict,
-              Verdict::kDispatch);
+    EXPECT_EQ(
+        table.admit(context_, {.name = "cmd.run", .arguments = R"({"command":"ls"})"}).verdict,
+        Verdict::kDispatch);
     EXPECT_EQ(table.admit(context_, {.name = "fs.read", .arguments = R"({"path":"a"})"}).verdict,
               Verdict::kRun);
     EXPECT_EQ(table.finish({.name = "cmd.run", .arguments = R"({"command":"ls"})"}, {}).summary,
@@ -102,8 +103,10 @@ TEST_F(ToolTableTest, routesAdmissions) {
 TEST_F(ToolTableTest, runsOnWorkersWithoutRights) {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
     ToolTable table({}, runtime_, os::systemClock());
-    EXPECT_TRUE(run(table, {.name = "fs.read", .arguments = R"({"path":"/etc/passwd"})"}, in(9000)).ok);
-    auto shadow = run(table, {.name = "fs.read", .arguments = R"({"path":"/etc/shadow"})"}, in(9000));
+    EXPECT_TRUE(
+        run(table, {.name = "fs.read", .arguments = R"({"path":"/etc/passwd"})"}, in(9000)).ok);
+    auto shadow =
+        run(table, {.name = "fs.read", .arguments = R"({"path":"/etc/shadow"})"}, in(9000));
     EXPECT_EQ(shadow.reason, "fs.read /etc/shadow: permission denied");
     auto read = table.read(context_.sandbox, "/etc/passwd", 1 << 20, in(9000));
     EXPECT_TRUE(read) << read.error().message;
@@ -153,7 +156,9 @@ TEST_F(ToolTableTest, stuckWorkersAndAFullQueueAreAnswered) {
 TEST_F(ToolTableTest, everyCallIsAnsweredOnce) {
     std::atomic<int> answers = 0;
     {
-        ToolTable table({}, runtime_, os::systemClock());
+        TableOptions options;
+        options.max_queue = 100;
+        ToolTable table(options, runtime_, os::systemClock());
         for (int i = 0; i < 500; ++i)
             table.run(context_, {.name = "fs.read", .arguments = R"({"path":"/none"})"}, in(i % 3),
                       [&](auto) { ++answers; });

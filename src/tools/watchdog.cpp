@@ -14,6 +14,8 @@ Watchdog::~Watchdog() {
     }
     changed_.notify_all();
     thread_.join();
+    for (auto& [key, callback] : waiting_)
+        callback();
 }
 
 Watchdog::Ticket Watchdog::at(Deadline deadline, std::function<void()> callback) {
@@ -34,7 +36,8 @@ void Watchdog::cancel(Ticket ticket) {
 }
 
 void Watchdog::loop() {
-    // The condition variable's clock stands still while the machine sleeps; the deadlines' does not.
+    // The condition variable's clock stands still while the machine sleeps; the deadlines' does
+    // not.
     constexpr std::int64_t kMaxWaitMs = 1'000;
     std::unique_lock lock(mutex_);
     while (!stopping_) {

@@ -12,8 +12,8 @@
 
 namespace aegis::tools {
 
-/// Runs callbacks, on one thread of its own, when their deadline passes. Callbacks must not block. What
-/// is still waiting when it is destroyed is dropped. Safe on any thread.
+/// Runs callbacks, on one thread of its own, when their deadline passes. Callbacks must not block.
+/// What is still waiting when it is destroyed runs then. Safe on any thread.
 class Watchdog {
   public:
     explicit Watchdog(Clock& clock);

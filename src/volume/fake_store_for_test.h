@@ -26,7 +26,8 @@ class FakeVolumeStore : public ports::VolumeStore {
     Result<std::vector<ports::VolumeRecord>> list() override {
         std::lock_guard lock(mutex_);
         std::vector<ports::VolumeRecord> all;
-        for (const auto& [id, record] : rows_) all.push_back(record);
+        for (const auto& [id, record] : rows_)
+            all.push_back(record);
         return all;
     }
     Result<std::optional<ports::VolumeRecord>> persistent(const AgentId& agent,

@@ -20,7 +20,8 @@ namespace {
 
 constexpr std::uint64_t kBlockBytes = 4096;
 constexpr std::uint64_t kMiB = 1ULL << 20;
-/// The kernel sets aside 2 %, at most this many blocks, for delayed allocation (ext4_calculate_resv).
+/// The kernel sets aside 2 %, at most this many blocks, for delayed allocation
+/// (ext4_calculate_resv).
 constexpr std::uint64_t kMaxReservedBlocks = 4096;
 constexpr int kSizeTries = 6;
 
@@ -59,12 +60,11 @@ Status makeFileSystem(const std::string& image, std::uint64_t bytes, std::uint64
     auto inodes = std::max<std::uint64_t>(1024, limit_bytes / 8192);
     // A fresh sparse file reads as zeros, so neither the journal nor the inode tables need zeroing,
     // which would make every copy carry them.
-    return os::runProgram({mkfs, "-q", "-F", "-b", fmt::to_string(kBlockBytes), "-m", "0", "-N",
-                           fmt::to_string(inodes), "-J", fmt::format("size={}", journal_mib), "-O",
-                           "^resize_inode", "-E",
-                           "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=1000:1000",
-                           image},
-                          deadline);
+    return os::runProgram(
+        {mkfs, "-q", "-F", "-b", fmt::to_string(kBlockBytes), "-m", "0", "-N",
+         fmt::to_string(inodes), "-J", fmt::format("size={}", journal_mib), "-O", "^resize_inode",
+         "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=1000:1000", image},
+        deadline);
 }
 
 /// Grows the file system until `limit_bytes`, and the metadata of files that hold them, fit.

@@ -26,9 +26,9 @@ Status makeLayout(const Layout& layout);
 /// The smallest file system made; smaller limits get this much.
 inline constexpr std::uint64_t kMinVolumeBytes = 1ULL << 20;
 
-/// The template for volumes of `limit_bytes` (rounded up to MiB), made on first use: an empty ext4 that
-/// belongs to 1000:1000, without lost+found, journal included, in which at least `limit_bytes` can be
-/// written. Needs mkfs.ext4 and the right to mount. Not for two threads at once.
+/// The template for volumes of `limit_bytes` (rounded up to MiB), made on first use: an empty ext4
+/// that belongs to 1000:1000, without lost+found, journal included, in which at least `limit_bytes`
+/// can be written. Needs mkfs.ext4 and the right to mount. Not for two threads at once.
 Result<std::string> ensureTemplate(const Layout& layout, std::uint64_t limit_bytes,
                                    Deadline deadline);
 

@@ -29,24 +29,22 @@ VolumeId ephemeralId(const ExecutionId& execution, const std::string& name) {
     auto hex = text::sha256Hex(fmt::format("volume\n{}\n{}", execution.str(), name));
     hex[12] = '4';
     hex[16] = "89ab"[static_cast<unsigned>(hex[16] & 3)];
-    auto id = VolumeId::parse(fmt::format("{}-{}-{}-{}-{}", hex.substr(0, 8), hex.substr(8, 4),
-                                          hex.substr(12, 4), hex.substr(16, 4),
-                                          hex.substr(20, 12)));
+    auto id =
+        VolumeId::parse(fmt::format("{}-{}-{}-{}-{}", hex.substr(0, 8), hex.substr(8, 4),
+                                    hex.substr(12, 4), hex.substr(16, 4), hex.substr(20, 12)));
     return id.value_or(VolumeId{});
 }
 
 bool isEphemeral(const VolumeRecord& record) { return record.storage_class == "ephemeral"; }
 
-/// ext4 reserves a whole folio for a write, at most 1 MiB of it here, and refuses with ENOSPC while a
-/// little less than that is still free.
+/// ext4 reserves a whole folio for a write, at most 1 MiB of it here, and refuses with ENOSPC while
+/// a little less than that is still free.
 std::uint64_t fullBelow(const os::Space& space) {
     auto folio = std::min<std::uint64_t>(1 << 20, space.total_bytes / 64);
     return std::max({space.block_bytes, space.total_bytes / 1000, folio});
 }
 
-Error queueFull() {
-    return {ErrorCode::kUnavailable, "too many volume operations are waiting"};
-}
+Error queueFull() { return {ErrorCode::kUnavailable, "too many volume operations are waiting"}; }
 
 }  // namespace
 
@@ -129,9 +127,8 @@ void VolumeManager::undo(const ExecutionId& execution, const std::vector<Made>& 
 
 /// Its lock is held and nobody uses it. What was there before keeps its content and its row.
 void VolumeManager::putBack(const Made& made) {
-    auto status = made.created
-                      ? remove(made.record.id, Deadline::never())
-                      : unmountImage(layout_.mount(made.record.id), Deadline::never());
+    auto status = made.created ? remove(made.record.id, Deadline::never())
+                               : unmountImage(layout_.mount(made.record.id), Deadline::never());
     if (!status)
         log(LogLevel::kWarn, "a volume could not be put back",
             {{"volume", made.record.id.str()}, {"error", status.error().message}});
@@ -191,16 +188,16 @@ Result<VolumeRecord> VolumeManager::create(const ports::AttachRequest& request,
     AEGIS_CHECK(os::loopAvailable());
     AEGIS_CHECK(checkRoom(volume.size_limit_bytes));
     bool persistent = volume.storage_class == agent::StorageClass::kPersistent;
-    VolumeRecord record{
-        .id = persistent ? VolumeId::generate(random_) : ephemeralId(request.execution, volume.name),
-        .name = volume.name,
-        .agent_id = request.agent,
-        .storage_class = std::string(agent::name(volume.storage_class)),
-        .mount_point = volume.mount_point,
-        .size_limit_bytes = volume.size_limit_bytes,
-        .execution_id = request.execution,
-        .ttl_ms = volume.ttl_ms.value_or(0),
-        .created_at = clock_.utc()};
+    VolumeRecord record{.id = persistent ? VolumeId::generate(random_)
+                                         : ephemeralId(request.execution, volume.name),
+                        .name = volume.name,
+                        .agent_id = request.agent,
+                        .storage_class = std::string(agent::name(volume.storage_class)),
+                        .mount_point = volume.mount_point,
+                        .size_limit_bytes = volume.size_limit_bytes,
+                        .execution_id = request.execution,
+                        .ttl_ms = volume.ttl_ms.value_or(0),
+                        .created_at = clock_.utc()};
     AEGIS_TRY(auto source, ensureTemplate(layout_, volume.size_limit_bytes, deadline));
     auto guard = locks_.lock(record.id);
     addUser(request.execution, record);
@@ -221,10 +218,11 @@ Status VolumeManager::checkRoom(std::uint64_t wanted_bytes) {
         used += std::min(record.used_bytes, record.size_limit_bytes);
     }
     if (options_.max_total_bytes && promised > *options_.max_total_bytes)
-        return {ErrorCode::kStorageFull,
-                fmt::format("the node's volumes may have {} bytes in all; this one would make it {}",
-                            *options_.max_total_bytes, promised),
-                "delete volumes that are no longer needed, or raise the cap"};
+        return {
+            ErrorCode::kStorageFull,
+            fmt::format("the node's volumes may have {} bytes in all; this one would make it {}",
+                        *options_.max_total_bytes, promised),
+            "delete volumes that are no longer needed, or raise the cap"};
     AEGIS_TRY(auto space, os::spaceOf(layout_.dir));
     if (promised - used > space.available_bytes)
         log(LogLevel::kWarn, "volumes may grow beyond the free disk space",
@@ -243,8 +241,7 @@ void VolumeManager::detach(const ExecutionId& execution, UtcTime ended_at, Deadl
     if (!queued) done(queueFull());
 }
 
-Status VolumeManager::detachAll(const ExecutionId& execution, UtcTime ended_at,
-                                Deadline deadline) {
+Status VolumeManager::detachAll(const ExecutionId& execution, UtcTime ended_at, Deadline deadline) {
     std::set<VolumeId> ids;
     {
         std::lock_guard lock(users_mutex_);
@@ -331,7 +328,8 @@ std::vector<VolumeRecord> VolumeManager::full(const ExecutionId& execution) {
 
 Result<std::vector<VolumeRecord>> VolumeManager::list() {
     AEGIS_TRY(auto records, store_.list());
-    for (auto& record : records) refresh(record);
+    for (auto& record : records)
+        refresh(record);
     return records;
 }
 
@@ -346,10 +344,10 @@ Status VolumeManager::erase(const VolumeId& id) {
     AEGIS_TRY(auto record, store_.get(id));
     refresh(record);
     if (record.mounted || hasUsers(id))
-        return {ErrorCode::kConflict,
-                fmt::format("volume {} is in use by execution {}", id.str(),
-                            record.execution_id.str()),
-                "wait for the execution to end, or cancel it"};
+        return {
+            ErrorCode::kConflict,
+            fmt::format("volume {} is in use by execution {}", id.str(), record.execution_id.str()),
+            "wait for the execution to end, or cancel it"};
     return remove(id, Deadline::never());
 }
 

@@ -13,14 +13,15 @@
 namespace aegis::volume {
 
 struct Options {
-    std::string dir;                              ///< absolute; made if missing
+    std::string dir;                               ///< absolute; made if missing
     std::optional<std::uint64_t> max_total_bytes;  ///< cap on the sum of all volumes' limits
     std::size_t workers = 4;
 };
 
-/// ports::Volumes on ext4 images and loop devices. Needs root; the mounts are made in the caller's mount
-/// namespace, which must be the container engine's. `store`, `clock` and `random` must outlive it.
-/// Mounts outlive it on purpose: a daemon that was killed finds them again. Safe on any thread.
+/// ports::Volumes on ext4 images and loop devices. Needs root; the mounts are made in the caller's
+/// mount namespace, which must be the container engine's. `store`, `clock` and `random` must
+/// outlive it. Mounts outlive it on purpose: a daemon that was killed finds them again. Safe on any
+/// thread.
 class VolumeManager : public ports::Volumes {
   public:
     VolumeManager(Options options, ports::VolumeStore& store, Clock& clock, Random& random);

@@ -50,18 +50,16 @@ class VolumeManagerTest : public ::testing::Test {
     void restart(Options options = {}) {
         manager_.reset();
         options.dir = dir_;
-        manager_ = std::make_unique<VolumeManager>(options, store_, os::systemClock(),
-                                                   os::systemRandom());
+        manager_ =
+            std::make_unique<VolumeManager>(options, store_, os::systemClock(), os::systemRandom());
     }
 
     static Deadline soon() { return Deadline::in(os::systemClock().boot(), 30'000); }
     static UtcTime now() { return os::systemClock().utc(); }
     static ExecutionId newExecution() { return ExecutionId::generate(os::systemRandom()); }
     static agent::Volume volume(std::string name, std::uint64_t bytes, std::int64_t ttl_ms = 0) {
-        return {.name = name,
-                .mount_point = "/" + name,
-                .size_limit_bytes = bytes,
-                .ttl_ms = ttl_ms};
+        return {
+            .name = name, .mount_point = "/" + name, .size_limit_bytes = bytes, .ttl_ms = ttl_ms};
     }
     static agent::Volume persistent(std::string name, std::uint64_t bytes) {
         auto made = volume(std::move(name), bytes);
@@ -119,7 +117,7 @@ TEST_F(VolumeManagerTest, startsEmptyAndBelongsToTheSandboxUser) {
     auto attached = attach(newExecution(), {volume("workspace", 8 * kMiB)});
     ASSERT_TRUE(attached) << attached.error().message;
     ASSERT_EQ(attached->size(), 1U);
-    struct stat st {};
+    struct stat st{};
     ASSERT_EQ(::stat(attached->at(0).source.c_str(), &st), 0);
     EXPECT_EQ(st.st_uid, 1000U);
     EXPECT_EQ(st.st_gid, 1000U);
@@ -153,7 +151,7 @@ TEST_F(VolumeManagerTest, largeVolumesAreSparse) {
     auto took_ms = (os::systemClock().boot().ns - before.ns) / 1'000'000;
     ASSERT_TRUE(attached) << attached.error().message;
     RecordProperty("attach_ms", static_cast<int>(took_ms));
-    struct stat st {};
+    struct stat st{};
     auto image = dir_ + "/images/" + attached->at(0).id.str() + ".img";
     ASSERT_EQ(::stat(image.c_str(), &st), 0);
     EXPECT_GE(st.st_size, static_cast<off_t>(2048 * kMiB));
@@ -288,8 +286,8 @@ TEST_F(VolumeManagerTest, allOrNone) {
     capped.max_total_bytes = 20 * kMiB;
     restart(capped);
     auto execution = newExecution();
-    auto attached = attach(execution, {volume("one", 8 * kMiB), volume("two", 8 * kMiB),
-                                       volume("three", 8 * kMiB)});
+    auto attached = attach(
+        execution, {volume("one", 8 * kMiB), volume("two", 8 * kMiB), volume("three", 8 * kMiB)});
     ASSERT_FALSE(attached);
     EXPECT_EQ(attached.error().code, ErrorCode::kStorageFull);
     EXPECT_NE(attached.error().message.find("volume three"), std::string::npos);
@@ -361,7 +359,8 @@ TEST_F(VolumeManagerTest, fiftyAtOnceLeaveNothingBehind) {
                 ids.push_back(attached->at(0).id);
             }
         });
-    for (auto& thread : threads) thread.join();
+    for (auto& thread : threads)
+        thread.join();
     EXPECT_EQ(std::set(ids.begin(), ids.end()).size(), 50U);
     EXPECT_EQ(filesIn(dir_ + "/images"), 0U);
     EXPECT_EQ(filesIn(dir_ + "/mnt"), 0U);

@@ -64,8 +64,7 @@ bool VolumeManager::inUse(const ports::VolumeRecord& record, const std::set<Exec
     return false;
 }
 
-Status VolumeManager::sweepOne(const VolumeId& id, const std::set<ExecutionId>& live,
-                               UtcTime now) {
+Status VolumeManager::sweepOne(const VolumeId& id, const std::set<ExecutionId>& live, UtcTime now) {
     auto guard = locks_.tryLock(id);
     if (!guard) return {};
     auto record = store_.get(id);

@@ -13,22 +13,32 @@ namespace {
 
 std::string_view typeText(ArgType type) {
     switch (type) {
-        case ArgType::kString: return "a string";
-        case ArgType::kInteger: return "an integer";
-        case ArgType::kNumber: return "a number";
-        case ArgType::kBoolean: return "true or false";
-        case ArgType::kStringList: return "an array of strings";
-        case ArgType::kStringMap: return "an object whose values are strings";
+        case ArgType::kString:
+            return "a string";
+        case ArgType::kInteger:
+            return "an integer";
+        case ArgType::kNumber:
+            return "a number";
+        case ArgType::kBoolean:
+            return "true or false";
+        case ArgType::kStringList:
+            return "an array of strings";
+        case ArgType::kStringMap:
+            return "an object whose values are strings";
     }
     return "";
 }
 
 json::Object typeSchema(ArgType type) {
     switch (type) {
-        case ArgType::kString: return {{"type", "string"}};
-        case ArgType::kInteger: return {{"type", "integer"}};
-        case ArgType::kNumber: return {{"type", "number"}};
-        case ArgType::kBoolean: return {{"type", "boolean"}};
+        case ArgType::kString:
+            return {{"type", "string"}};
+        case ArgType::kInteger:
+            return {{"type", "integer"}};
+        case ArgType::kNumber:
+            return {{"type", "number"}};
+        case ArgType::kBoolean:
+            return {{"type", "boolean"}};
         case ArgType::kStringList:
             return {{"type", "array"}, {"items", json::Object{{"type", "string"}}}};
         case ArgType::kStringMap:
@@ -45,10 +55,14 @@ bool isInteger(const json::Value& value) {
 
 bool hasType(const json::Value& value, ArgType type) {
     switch (type) {
-        case ArgType::kString: return value.is_string();
-        case ArgType::kInteger: return isInteger(value);
-        case ArgType::kNumber: return value.is_number();
-        case ArgType::kBoolean: return value.is_bool();
+        case ArgType::kString:
+            return value.is_string();
+        case ArgType::kInteger:
+            return isInteger(value);
+        case ArgType::kNumber:
+            return value.is_number();
+        case ArgType::kBoolean:
+            return value.is_bool();
         case ArgType::kStringList:
             return value.is_array() &&
                    std::ranges::all_of(value.get_array(), [](auto& v) { return v.is_string(); });
@@ -62,7 +76,8 @@ bool hasType(const json::Value& value, ArgType type) {
 
 std::string knownNames(std::span<const ArgSpec> args) {
     std::vector<std::string_view> names;
-    for (const auto& arg : args) names.push_back(arg.name);
+    for (const auto& arg : args)
+        names.push_back(arg.name);
     return fmt::format("{}", fmt::join(names, ", "));
 }
 

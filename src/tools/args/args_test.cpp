@@ -24,7 +24,8 @@ TEST(ToolArgs, acceptsWhatIsDescribed) {
     ASSERT_TRUE(parsed);
     EXPECT_EQ(json::dump(*parsed), R"({"path":"a","limit":3,"args":["x"],"env":{"A":"b"}})");
     EXPECT_EQ(problem(R"({"path":"a","limit":2.0})"), "");
-    EXPECT_EQ(json::dump(*parseArguments(R"({"path":"a","limit":null})", kArgs)), R"({"path":"a"})");
+    EXPECT_EQ(json::dump(*parseArguments(R"({"path":"a","limit":null})", kArgs)),
+              R"({"path":"a"})");
 }
 
 TEST(ToolArgs, refusalsSayWhatToSend) {

@@ -19,13 +19,13 @@ constexpr std::size_t kMaxArguments = 4096;
 
 constexpr std::array<ArgSpec, 5> kArgs{{
     {"command", ArgType::kString, true,
-     "The program: a name that is looked up in PATH, or a path. It is not a shell line: use command "
+     "The program: a name that is looked up in PATH, or a path. It is not a shell line: use "
+     "command "
      "\"sh\" with args [\"-c\", \"...\"] for pipes, redirections and &&."},
     {"args", ArgType::kStringList, false, "The program's arguments, one string each."},
     {"cwd", ArgType::kString, false, "The directory to run in. Default: the working directory."},
     {"env", ArgType::kStringMap, false, "Environment variables to add."},
-    {"timeout", ArgType::kNumber, false,
-     "Seconds after which the program is killed, 1 to 3600."},
+    {"timeout", ArgType::kNumber, false, "Seconds after which the program is killed, 1 to 3600."},
 }};
 
 bool isVariableName(std::string_view name) {
@@ -85,10 +85,10 @@ Status checkAllowlist(const agent::SubcommandAllowlist& allowed, std::string_vie
     auto entry = allowed.find(command.command);
     if (entry == allowed.end()) {
         std::vector<std::string> names;
-        for (const auto& [name, ignored] : allowed) names.push_back(name);
-        return {ErrorCode::kPermissionDenied,
-                fmt::format("not allowed by {}; allowed commands: {}", owner,
-                            fmt::join(names, ", "))};
+        for (const auto& [name, ignored] : allowed)
+            names.push_back(name);
+        return {ErrorCode::kPermissionDenied, fmt::format("not allowed by {}; allowed commands: {}",
+                                                          owner, fmt::join(names, ", "))};
     }
     if (entry->second.empty()) return {};
     if (!command.args.empty() && std::ranges::count(entry->second, command.args[0]) > 0) return {};
@@ -99,8 +99,8 @@ Status checkAllowlist(const agent::SubcommandAllowlist& allowed, std::string_vie
 
 Status checkAllowlists(const CmdOptions& options, const agent::Manifest& manifest,
                        const ports::DispatchCommand& command) {
-    AEGIS_CHECK(checkAllowlist(options.subcommand_allowlist, "the node's subcommand_allowlist",
-                               command));
+    AEGIS_CHECK(
+        checkAllowlist(options.subcommand_allowlist, "the node's subcommand_allowlist", command));
     if (!manifest.tools) return {};
     for (const auto& grant : *manifest.tools)
         if (grant.name == kName)
@@ -139,11 +139,12 @@ Result<int> timeoutOf(const json::Object& arguments, int fallback) {
 }  // namespace
 
 ports::ToolSpec CmdRun::spec() {
-    return {.name = std::string(kName),
-            .description =
-                "Runs a program in the sandbox and waits for it. The answer has exit_code, stdout and "
-                "stderr; long output keeps its end and truncated is true. Standard input is empty.",
-            .parameters = schemaOf(kArgs)};
+    return {
+        .name = std::string(kName),
+        .description =
+            "Runs a program in the sandbox and waits for it. The answer has exit_code, stdout and "
+            "stderr; long output keeps its end and truncated is true. Standard input is empty.",
+        .parameters = schemaOf(kArgs)};
 }
 
 Result<ports::DispatchCommand> CmdRun::parse(const agent::Manifest& manifest,

@@ -33,7 +33,8 @@ TEST(CmdRun, dispatchesWithDefaults) {
 }
 
 TEST(CmdRun, takesEveryArgument) {
-    auto admitted = admit(R"({"command":"sh","args":["-c","a\nb"],"cwd":"sub","env":{"A_1":"x"},"timeout":1.5})");
+    auto admitted = admit(
+        R"({"command":"sh","args":["-c","a\nb"],"cwd":"sub","env":{"A_1":"x"},"timeout":1.5})");
     ASSERT_EQ(admitted.verdict, Verdict::kDispatch) << admitted.reason;
     EXPECT_EQ(admitted.summary, "sh -c a\\nb");
     EXPECT_EQ(admitted.dispatch.cwd, "/workspace/sub");
@@ -84,15 +85,18 @@ TEST(CmdRun, allowlists) {
 TEST(CmdRun, finishTellsTheModel) {
     CmdRun tool{{}};
     ports::ToolCall call{.id = "1", .name = "cmd.run", .arguments = R"({"command":"false"})"};
-    auto failed = tool.finish(call, {.exit_code = 1, .standard_output = "a\"b\n",
-                                     .standard_error = "\xff", .duration_ms = 1,
+    auto failed = tool.finish(call, {.exit_code = 1,
+                                     .standard_output = "a\"b\n",
+                                     .standard_error = "\xff",
+                                     .duration_ms = 1,
                                      .truncated = true});
     EXPECT_FALSE(failed.ok);
     EXPECT_EQ(failed.exit_code, 1);
     EXPECT_EQ(failed.summary, "false");
     EXPECT_EQ(failed.reason, "exit code 1");
     EXPECT_EQ(failed.text,
-              "{\"exit_code\":1,\"stdout\":\"a\\\"b\\n\",\"stderr\":\"\xEF\xBF\xBD\",\"truncated\":true}");
+              "{\"exit_code\":1,\"stdout\":\"a\\\"b\\n\",\"stderr\":\"\xEF\xBF\xBD\",\"truncated\":"
+              "true}");
     EXPECT_TRUE(tool.finish(call, {}).ok);
 }
 

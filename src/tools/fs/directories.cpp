@@ -26,7 +26,8 @@ std::string_view typeOf(mode_t mode) {
 }
 
 Error notEmpty() {
-    return {ErrorCode::kConflict, "the directory is not empty; set recursive to delete what it holds"};
+    return {ErrorCode::kConflict,
+            "the directory is not empty; set recursive to delete what it holds"};
 }
 
 Status removeOne(int dir, const std::string& name, int flags) {
@@ -58,14 +59,14 @@ Status removeContent(int fd, std::uint64_t mount, int depth, Deadline deadline) 
     }
 }
 
-/// Each step goes through the descriptor of the directory above and follows no link, so a guest that
-/// moves things about only changes which of its own files go.
+/// Each step goes through the descriptor of the directory above and follows no link, so a guest
+/// that moves things about only changes which of its own files go.
 Status removeBelow(int dir, const std::string& name, std::uint64_t mount, int depth,
                    Deadline deadline) {
     AEGIS_CHECK(checkTime(deadline));
     if (depth > kMaxDeleteDepth)
         return {ErrorCode::kTooLarge, fmt::format("is nested deeper than {}", kMaxDeleteDepth)};
-    struct stat st {};
+    struct stat st{};
     if (::fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0)
         return errno == ENOENT ? Status{} : Status{fsError(errno, "write")};
     if (!S_ISDIR(st.st_mode)) return removeOne(dir, name, 0);

@@ -21,16 +21,16 @@ class LineWindow {
   public:
     explicit LineWindow(const FsRequest& request)
         : first_(request.offset),
-          end_(request.limit == 0 ? INT64_MAX
-                                  : request.offset + std::min<std::int64_t>(request.limit,
-                                                                            INT64_MAX / 2)) {}
+          end_(request.limit == 0
+                   ? INT64_MAX
+                   : request.offset + std::min<std::int64_t>(request.limit, INT64_MAX / 2)) {}
 
     /// False when no more is wanted.
     bool take(std::string_view piece) {
         while (!piece.empty() && line_ < end_) {
             auto newline = piece.find('\n');
-            auto part = piece.substr(0, newline == std::string_view::npos ? piece.size()
-                                                                          : newline + 1);
+            auto part =
+                piece.substr(0, newline == std::string_view::npos ? piece.size() : newline + 1);
             seen_ = true;
             if (line_ >= first_) {
                 auto room = kMaxReadBytes - text_.size();
@@ -88,7 +88,8 @@ std::string temporaryName() {
     std::array<std::byte, 8> bytes{};
     os::systemRandom().fill(bytes);
     std::string name = ".aegis-";
-    for (auto b : bytes) name += fmt::format("{:02x}", static_cast<unsigned>(b));
+    for (auto b : bytes)
+        name += fmt::format("{:02x}", static_cast<unsigned>(b));
     return name + ".tmp";
 }
 
@@ -104,14 +105,15 @@ Status writeSlowly(int fd, std::string_view bytes, Deadline deadline) {
     return {};
 }
 
-/// The kernel decides, with the sandbox user's rights, whether the file that is there may be replaced.
+/// The kernel decides, with the sandbox user's rights, whether the file that is there may be
+/// replaced.
 Status checkReplaceable(const Target& target) {
     if (!target.exists) return {};
     if (S_ISDIR(target.stat.st_mode)) return {ErrorCode::kInvalid, "is a directory"};
     if (!S_ISREG(target.stat.st_mode))
         return {ErrorCode::kInvalid, "exists and is not a regular file"};
     AEGIS_TRY(os::Fd path, os::openChild(target.parent.get(), target.name, O_PATH));
-    struct stat now {};
+    struct stat now{};
     if (::fstat(path.get(), &now) != 0) return fsError(errno, "write");
     if (!S_ISREG(now.st_mode)) return {ErrorCode::kInvalid, "exists and is not a regular file"};
     auto opened = os::reopen(path.get(), O_WRONLY | O_NONBLOCK | O_NOCTTY);
@@ -147,8 +149,7 @@ Status replaceFile(const Target& target, std::string_view bytes, Deadline deadli
 
 FsAnswer readText(const SandboxView& view, const FsRequest& request, Deadline deadline) {
     AEGIS_TRY(Found found, view.find(request.path));
-    if (S_ISDIR(found.stat.st_mode))
-        return {ErrorCode::kInvalid, "is a directory; use fs.list"};
+    if (S_ISDIR(found.stat.st_mode)) return {ErrorCode::kInvalid, "is a directory; use fs.list"};
     AEGIS_TRY(os::Fd fd, openRegular(found));
     LineWindow window(request);
     std::array<char, 65536> chunk{};
@@ -182,8 +183,9 @@ FsAnswer editFile(const SandboxView& view, const FsRequest& request, Deadline de
             return {ErrorCode::kTooLarge, "would become larger than 8 MiB"};
     }
     if (count == 0)
-        return {ErrorCode::kInvalid, "old_string does not occur in the file; read it and copy the "
-                                     "text exactly"};
+        return {ErrorCode::kInvalid,
+                "old_string does not occur in the file; read it and copy the "
+                "text exactly"};
     if (count > 1 && !request.replace_all)
         return {ErrorCode::kInvalid,
                 fmt::format("old_string occurs {} times; add text around it to make it unique, or "

@@ -24,8 +24,8 @@ constexpr std::array<ArgSpec, 3> kReadArgs{{
     {"offset", ArgType::kInteger, false, "The first line to read, counted from 1. Default: 1."},
     {"limit", ArgType::kInteger, false, "How many lines to read. Default: all, up to 256 KiB."},
 }};
-constexpr std::array<ArgSpec, 2> kWriteArgs{{
-    kPath, {"content", ArgType::kString, true, "The whole new content, at most 8 MiB."}}};
+constexpr std::array<ArgSpec, 2> kWriteArgs{
+    {kPath, {"content", ArgType::kString, true, "The whole new content, at most 8 MiB."}}};
 constexpr std::array<ArgSpec, 4> kEditArgs{{
     kPath,
     {"old_string", ArgType::kString, true,
@@ -33,23 +33,24 @@ constexpr std::array<ArgSpec, 4> kEditArgs{{
     {"new_string", ArgType::kString, true, "What to put there."},
     {"replace_all", ArgType::kBoolean, false, "Replace every occurrence. Default: false."},
 }};
-constexpr std::array<ArgSpec, 2> kListArgs{{
-    kPath, {"recursive", ArgType::kBoolean, false, "Directories below it too. Default: false."}}};
-constexpr std::array<ArgSpec, 2> kCreateArgs{{
-    kPath,
-    {"recursive", ArgType::kBoolean, false, "Make missing parents too. Default: true."}}};
-constexpr std::array<ArgSpec, 2> kDeleteArgs{{
-    kPath,
-    {"recursive", ArgType::kBoolean, false,
-     "Delete a directory with all it holds. Default: false."}}};
-constexpr std::array<ArgSpec, 2> kGlobArgs{{
-    {"pattern", ArgType::kString, true,
-     "Like **/*.py: * and ? stay within a name, ** goes through directories, [ab] and {a,b} choose."},
-    kWhere}};
-constexpr std::array<ArgSpec, 3> kGrepArgs{{
-    {"pattern", ArgType::kString, true, "A regular expression in RE2 syntax, matched in each line."},
-    kWhere,
-    {"glob", ArgType::kString, false, "Only files whose path below `path` matches it, like *.py."}}};
+constexpr std::array<ArgSpec, 2> kListArgs{
+    {kPath, {"recursive", ArgType::kBoolean, false, "Directories below it too. Default: false."}}};
+constexpr std::array<ArgSpec, 2> kCreateArgs{
+    {kPath, {"recursive", ArgType::kBoolean, false, "Make missing parents too. Default: true."}}};
+constexpr std::array<ArgSpec, 2> kDeleteArgs{
+    {kPath,
+     {"recursive", ArgType::kBoolean, false,
+      "Delete a directory with all it holds. Default: false."}}};
+constexpr std::array<ArgSpec, 2> kGlobArgs{{{"pattern", ArgType::kString, true,
+                                             "Like **/*.py: * and ? stay within a name, ** goes "
+                                             "through directories, [ab] and {a,b} choose."},
+                                            kWhere}};
+constexpr std::array<ArgSpec, 3> kGrepArgs{
+    {{"pattern", ArgType::kString, true,
+      "A regular expression in RE2 syntax, matched in each line."},
+     kWhere,
+     {"glob", ArgType::kString, false,
+      "Only files whose path below `path` matches it, like *.py."}}};
 
 struct ToolEntry {
     std::string_view name;
@@ -71,8 +72,7 @@ constexpr std::array<ToolEntry, 8> kTools{{
      "Replaces text in a file. old_string must occur exactly once unless replace_all is true.",
      &editFile},
     {"fs.list", FsOp::kList, false, false, kListArgs,
-     "Lists a directory: name, type and size of each entry, sorted, at most 2000.",
-     &listDirectory},
+     "Lists a directory: name, type and size of each entry, sorted, at most 2000.", &listDirectory},
     {"fs.create_dir", FsOp::kCreateDir, true, false, kCreateArgs, "Makes a directory.",
      &createDirectory},
     {"fs.delete", FsOp::kDelete, true, true, kDeleteArgs,
@@ -98,7 +98,8 @@ Result<std::int64_t> lineArgument(const json::Object& arguments, std::string_vie
 
 Status checkEdit(const FsRequest& request) {
     if (request.old_string.empty())
-        return {ErrorCode::kInvalid, "argument \"old_string\" is empty; use fs.write for a new file"};
+        return {ErrorCode::kInvalid,
+                "argument \"old_string\" is empty; use fs.write for a new file"};
     if (request.old_string == request.new_string)
         return {ErrorCode::kInvalid, "\"old_string\" and \"new_string\" are the same"};
     return {};
@@ -106,20 +107,22 @@ Status checkEdit(const FsRequest& request) {
 
 Result<FsRequest> fill(const ToolEntry& tool, const json::Object& arguments,
                        const agent::Manifest& manifest) {
-    auto text = [&](std::string_view name) { return std::string(json::getString(arguments, name)); };
-    FsRequest request{.op = tool.op,
-                      .content = text("content"),
-                      .old_string = text("old_string"),
-                      .new_string = text("new_string"),
-                      .pattern = text("pattern"),
-                      .glob = text("glob"),
-                      .replace_all = json::getBool(arguments, "replace_all"),
-                      .recursive = json::getBool(arguments, "recursive",
-                                                 tool.op == FsOp::kCreateDir)};
+    auto text = [&](std::string_view name) {
+        return std::string(json::getString(arguments, name));
+    };
+    FsRequest request{
+        .op = tool.op,
+        .content = text("content"),
+        .old_string = text("old_string"),
+        .new_string = text("new_string"),
+        .pattern = text("pattern"),
+        .glob = text("glob"),
+        .replace_all = json::getBool(arguments, "replace_all"),
+        .recursive = json::getBool(arguments, "recursive", tool.op == FsOp::kCreateDir)};
     auto cwd = agent::defaultCwd(manifest);
-    AEGIS_TRY(request.path,
-              normalisePath(arguments.contains("path") ? json::getString(arguments, "path") : cwd,
-                            cwd));
+    AEGIS_TRY(
+        request.path,
+        normalisePath(arguments.contains("path") ? json::getString(arguments, "path") : cwd, cwd));
     AEGIS_TRY(request.offset, lineArgument(arguments, "offset", 1));
     AEGIS_TRY(request.limit, lineArgument(arguments, "limit", 0));
     if (request.content.size() > kMaxWriteBytes)
@@ -212,8 +215,8 @@ ports::ToolOutcome FsTools::run(const agent::Manifest& manifest, const ports::To
     outcome.summary = std::move(checked.summary);
     if (checked.refusal.empty()) {
         auto view = SandboxView::forTools(root, policy);
-        auto answer = view ? checked.tool->run(*view, checked.request, deadline)
-                           : FsAnswer(view.error());
+        auto answer =
+            view ? checked.tool->run(*view, checked.request, deadline) : FsAnswer(view.error());
         if (answer) {
             outcome.text = std::move(*answer);
             return outcome;

@@ -13,8 +13,8 @@ inline constexpr std::size_t kMaxReadBytes = 256 * 1024;
 inline constexpr std::size_t kMaxWriteBytes = 8 * 1024 * 1024;
 inline constexpr std::size_t kMaxListEntries = 2000;
 
-/// The tools `fs.*`. Stateless; any thread, run() and readFile() on one with the sandbox user's file
-/// identity (os::takeFileIdentity) because they touch the guest's files.
+/// The tools `fs.*`. Stateless; any thread, run() and readFile() on one with the sandbox user's
+/// file identity (os::takeFileIdentity) because they touch the guest's files.
 class FsTools {
   public:
     static const std::vector<ports::ToolSpec>& specs();

@@ -41,9 +41,8 @@ class FsToolsTest : public ::testing::Test {
     }
     Result<std::string> validatorRead(const std::string& path, std::uint64_t limit = 1000) {
         std::promise<Result<std::string>> result;
-        EXPECT_TRUE(pool_->submit([&] {
-            result.set_value(FsTools::readFile(sandbox_->root(), path, limit, soon()));
-        }));
+        EXPECT_TRUE(pool_->submit(
+            [&] { result.set_value(FsTools::readFile(sandbox_->root(), path, limit, soon())); }));
         return result.get_future().get();
     }
     std::string onHost(const std::string& path) {
@@ -61,7 +60,7 @@ TEST_F(FsToolsTest, writesAndReadsBack) {
     EXPECT_EQ(written.text, "wrote 8 bytes to /workspace/output/a/b/c.txt");
     EXPECT_EQ(written.summary, "/workspace/output/a/b/c.txt (8 bytes)");
     EXPECT_EQ(onHost("/volume/output/a/b/c.txt"), "one\ntwo\n");
-    struct stat st {};
+    struct stat st{};
     ASSERT_EQ(::stat(sandbox_->host("/volume/output/a/b/c.txt").c_str(), &st), 0);
     EXPECT_EQ(st.st_uid, 1000U);
     EXPECT_EQ(st.st_gid, 1000U);
@@ -78,7 +77,7 @@ TEST_F(FsToolsTest, overwritingKeepsTheModeAndLeavesNoTemporaryFile) {
     sandbox_->write("/volume/output/run.sh", "old");
     ::chmod(sandbox_->host("/volume/output/run.sh").c_str(), 0755);
     ASSERT_TRUE(run("fs.write", {{"path", "output/run.sh"}, {"content", "new"}}).ok);
-    struct stat st {};
+    struct stat st{};
     ASSERT_EQ(::stat(sandbox_->host("/volume/output/run.sh").c_str(), &st), 0);
     EXPECT_EQ(st.st_mode & 07777, 0755U);
     EXPECT_EQ(std::distance(fs::directory_iterator(sandbox_->host("/volume/output")),
@@ -93,8 +92,9 @@ TEST_F(FsToolsTest, readsWindowsOfLines) {
         const char* text;
     };
     for (auto [offset, limit, text] :
-         {Case{1, 2, "1\n2\n[more follows: read on with offset 3]"}, Case{3, 2, "3\n4\n[more follows: read on with offset 5]"},
-          Case{5, 1, "last"}, Case{4, 9, "4\nlast"}, Case{1, INT64_MAX, "1\n2\n3\n4\nlast"}})
+         {Case{1, 2, "1\n2\n[more follows: read on with offset 3]"},
+          Case{3, 2, "3\n4\n[more follows: read on with offset 5]"}, Case{5, 1, "last"},
+          Case{4, 9, "4\nlast"}, Case{1, INT64_MAX, "1\n2\n3\n4\nlast"}})
         EXPECT_EQ(run("fs.read", {{"path", "lines"}, {"offset", offset}, {"limit", limit}}).text,
                   text);
     EXPECT_EQ(run("fs.read", {{"path", "lines"}, {"offset", 6}}).reason,
@@ -106,7 +106,8 @@ TEST_F(FsToolsTest, readsWindowsOfLines) {
 
 TEST_F(FsToolsTest, longFilesAreReadInParts) {
     std::string line(999, 'x'), whole;
-    for (int i = 0; i < 1000; ++i) whole += line + "\n";
+    for (int i = 0; i < 1000; ++i)
+        whole += line + "\n";
     sandbox_->write("/volume/big", whole);
     std::string joined;
     std::int64_t offset = 1;
@@ -143,18 +144,18 @@ TEST_F(FsToolsTest, whatMayNotBeReadIsNot) {
     struct Case {
         const char *path, *why;
     };
-    for (auto [path, why] : {Case{"to-aegis", "not allowed by security.filesystem.read"},
-                             Case{"to-proc", "not allowed by security.filesystem.read"},
-                             Case{"magic", "too many levels of symbolic links"},
-                             Case{"up", "no such file or directory"},
-                             Case{"loop", "too many levels of symbolic links"},
-                             Case{"fifo", "is a FIFO, not a regular file"},
-                             Case{"null", "is a device, not a regular file"},
-                             Case{"socket", "is a socket, not a regular file"},
-                             Case{"output", "is a directory; use fs.list"},
-                             Case{"missing", "no such file or directory"},
-                             Case{"to-image/x", "not a directory"},
-                             Case{"/etc/shadow", "permission denied"}}) {
+    for (auto [path, why] :
+         {Case{"to-aegis", "not allowed by security.filesystem.read"},
+          Case{"to-proc", "not allowed by security.filesystem.read"},
+          Case{"magic", "too many levels of symbolic links"},
+          Case{"up", "no such file or directory"},
+          Case{"loop", "too many levels of symbolic links"},
+          Case{"fifo", "is a FIFO, not a regular file"},
+          Case{"null", "is a device, not a regular file"},
+          Case{"socket", "is a socket, not a regular file"},
+          Case{"output", "is a directory; use fs.list"},
+          Case{"missing", "no such file or directory"}, Case{"to-image/x", "not a directory"},
+          Case{"/etc/shadow", "permission denied"}}) {
         auto read = run("fs.read", {{"path", path}});
         EXPECT_FALSE(read.ok) << path;
         EXPECT_NE(read.reason.find(why), std::string::npos) << path << " " << read.reason;
@@ -206,8 +207,9 @@ TEST_F(FsToolsTest, linksWithinTheGrantAreFollowed) {
 TEST_F(FsToolsTest, edits) {
     sandbox_->write("/volume/output/a", "one two two three");
     auto edit = [&](const char* from, const char* to, bool all = false) {
-        return run("fs.edit", {{"path", "output/a"}, {"old_string", from}, {"new_string", to},
-                               {"replace_all", all}});
+        return run(
+            "fs.edit",
+            {{"path", "output/a"}, {"old_string", from}, {"new_string", to}, {"replace_all", all}});
     };
     EXPECT_NE(edit("four", "4").reason.find("does not occur"), std::string::npos);
     EXPECT_NE(edit("two", "2").reason.find("occurs 2 times"), std::string::npos);
@@ -235,7 +237,8 @@ TEST_F(FsToolsTest, lists) {
               R"("truncated":false})");
     EXPECT_EQ(run("fs.list", {{"path", "/"}, {"recursive", true}}).text.find("\"proc/"),
               std::string::npos);
-    for (int i = 0; i < 2001; ++i) sandbox_->write(fmt::format("/volume/output/f{}", i), "");
+    for (int i = 0; i < 2001; ++i)
+        sandbox_->write(fmt::format("/volume/output/f{}", i), "");
     auto many = run("fs.list", {{"path", "output"}}).text;
     EXPECT_TRUE(many.ends_with("\"truncated\":true}"));
     EXPECT_FALSE(run("fs.list", {{"path", "b"}}).ok);

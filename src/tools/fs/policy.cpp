@@ -18,8 +18,7 @@ Result<std::string> normalisePath(std::string_view path, std::string_view cwd) {
     if (path.find('\0') != std::string_view::npos)
         return {ErrorCode::kInvalid, "the path contains a NUL character"};
     if (path.size() > kMaxPathBytes) return {ErrorCode::kInvalid, "the path is too long"};
-    std::string whole =
-        path.front() == '/' ? std::string(path) : fmt::format("{}/{}", cwd, path);
+    std::string whole = path.front() == '/' ? std::string(path) : fmt::format("{}/{}", cwd, path);
     std::vector<std::string_view> parts;
     for (std::size_t at = 0; at < whole.size();) {
         auto end = std::min(whole.find('/', at), whole.size());
@@ -44,7 +43,8 @@ bool isUnder(std::string_view path, std::string_view dir) {
 }
 
 FsPolicy::FsPolicy(const agent::Manifest& manifest) : grants_(agent::mountPlan(manifest)) {
-    for (const auto& volume : manifest.volumes) volume_mount_points_.push_back(volume.mount_point);
+    for (const auto& volume : manifest.volumes)
+        volume_mount_points_.push_back(volume.mount_point);
 }
 
 const agent::MountGrant* FsPolicy::grantFor(std::string_view path) const {

@@ -12,10 +12,10 @@ TEST(FsPath, isFoldedByItsText) {
     struct Case {
         const char *path, *result;
     };
-    for (auto [path, result] : {Case{"a.txt", "/workspace/a.txt"}, Case{"/a//b/./c/", "/a/b/c"},
-                                Case{"..", "/"}, Case{"../../../../etc/passwd", "/etc/passwd"},
-                                Case{"/", "/"}, Case{"/a/../../b", "/b"}, Case{".", "/workspace"},
-                                Case{"...", "/workspace/..."}})
+    for (auto [path, result] :
+         {Case{"a.txt", "/workspace/a.txt"}, Case{"/a//b/./c/", "/a/b/c"}, Case{"..", "/"},
+          Case{"../../../../etc/passwd", "/etc/passwd"}, Case{"/", "/"}, Case{"/a/../../b", "/b"},
+          Case{".", "/workspace"}, Case{"...", "/workspace/..."}})
         EXPECT_EQ(*normalisePath(path, "/workspace"), result) << path;
 }
 
@@ -58,15 +58,18 @@ ports::ToolAdmission admit(const char* tool, std::string arguments) {
 
 TEST(FsAdmit, summariesAreTheWatchLines) {
     using Verdict = ports::ToolAdmission::Verdict;
-    auto written = admit("fs.write", R"({"path":"output/solution.py","content":"print()\n\u00e9"})");
+    auto written =
+        admit("fs.write", R"({"path":"output/solution.py","content":"print()\n\u00e9"})");
     EXPECT_EQ(written.verdict, Verdict::kRun) << written.reason;
     EXPECT_EQ(written.summary, "/workspace/output/solution.py (10 bytes)");
     EXPECT_FALSE(written.barrier);
     EXPECT_EQ(admit("fs.read", R"({"path":"a\nb"})").summary, "/workspace/a\\nb");
     EXPECT_TRUE(admit("fs.delete", R"({"path":"output/a"})").barrier);
     std::string deep;
-    for (int i = 0; i < 15; ++i) deep += std::string(250, 'x') + "/";
-    auto longest = admit("fs.write", R"({"path":"output/)" + deep + R"(","content":"abc"})").summary;
+    for (int i = 0; i < 15; ++i)
+        deep += std::string(250, 'x') + "/";
+    auto longest =
+        admit("fs.write", R"({"path":"output/)" + deep + R"(","content":"abc"})").summary;
     EXPECT_LE(longest.size(), execution::kMaxSummaryBytes);
     EXPECT_TRUE(longest.ends_with(" (3 bytes)")) << longest;
 }
@@ -89,8 +92,9 @@ TEST(FsAdmit, refusals) {
                   "fs.read a: argument \"offset\" must be at least 1"},
              Case{"fs.read", R"({"file":"a"})",
                   "fs.read: unknown argument \"file\"; known: path, offset, limit"},
-             Case{"fs.edit", R"({"path":"output/a","old_string":"","new_string":"x"})",
-                  "fs.edit output/a: argument \"old_string\" is empty; use fs.write for a new file"},
+             Case{
+                 "fs.edit", R"({"path":"output/a","old_string":"","new_string":"x"})",
+                 "fs.edit output/a: argument \"old_string\" is empty; use fs.write for a new file"},
              Case{"fs.edit", R"({"path":"output/a","old_string":"x","new_string":"x"})",
                   "fs.edit output/a: \"old_string\" and \"new_string\" are the same"},
          }) {

@@ -80,7 +80,8 @@ class TestSandbox {
         if (pid_ == 0) {
             char ok = live() ? 1 : 0;
             if (::write(writer.get(), &ok, 1) == 1)
-                while (true) ::pause();
+                while (true)
+                    ::pause();
             ::_exit(1);
         }
         char ok = 0;

@@ -113,8 +113,8 @@ class Grep {
         if (hits_ == 0) out_ = "no match\n";
         if (full_) out_ += "[more matches follow: narrow the pattern or the path]\n";
         if (skipped_ > 0)
-            out_ += fmt::format("[{} files were not searched: too large or not readable]\n",
-                                skipped_);
+            out_ +=
+                fmt::format("[{} files were not searched: too large or not readable]\n", skipped_);
         out_.pop_back();
         return std::move(out_);
     }
@@ -178,7 +178,8 @@ FsAnswer grepFiles(const SandboxView& view, const FsRequest& request, Deadline d
     }
     AEGIS_TRY(os::Fd dir, openDirectory(found));
     AEGIS_CHECK(walk(view, dir, true, deadline, [&](const Entry& entry) {
-        if (!S_ISREG(entry.stat.st_mode) || (filter && !filter->search(entry.relative))) return true;
+        if (!S_ISREG(entry.stat.st_mode) || (filter && !filter->search(entry.relative)))
+            return true;
         return grep.entry(entry, join(request.path, entry.relative));
     }));
     AEGIS_CHECK(checkTime(deadline));

@@ -2,8 +2,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <linux/openat2.h>
 #include <linux/magic.h>
+#include <linux/openat2.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
@@ -29,14 +29,6 @@ std::string parentOf(const std::string& path) {
 }
 std::string nameOf(const std::string& path) { return path.substr(path.find_last_of('/') + 1); }
 
-/// A path for openat2 with RESOLVE_IN_ROOT.
-Result<os::Fd> openAt(int root, const std::string& path, std::uint64_t flags) {
-    auto fd = os::openInRoot(root, path, flags);
-    if (!fd && !fd.error().message.empty())
-        fd.error().message[0] = static_cast<char>(std::tolower(fd.error().message[0]));
-    return fd;
-}
-
 std::string_view kindOf(mode_t mode) {
     if (S_ISDIR(mode)) return "a directory";
     if (S_ISREG(mode)) return "a regular file";
@@ -48,7 +40,7 @@ std::string_view kindOf(mode_t mode) {
 
 /// The kernel's own trees, wherever a guest may see them.
 bool isKernelTree(int fd) {
-    struct statfs st {};
+    struct statfs st{};
     if (::fstatfs(fd, &st) != 0) return true;
     constexpr std::array kMagic{PROC_SUPER_MAGIC,   SYSFS_MAGIC,         DEVPTS_SUPER_MAGIC,
                                 CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, 0x19800202 /* mqueue */};
@@ -68,7 +60,8 @@ Result<std::string> linkText(int dir, const std::string& name) {
 }  // namespace
 
 Error notAllowed(std::string_view verb) {
-    return {ErrorCode::kPermissionDenied, fmt::format("not allowed by security.filesystem.{}", verb)};
+    return {ErrorCode::kPermissionDenied,
+            fmt::format("not allowed by security.filesystem.{}", verb)};
 }
 
 Error fsError(int err, std::string_view verb) {
@@ -89,7 +82,8 @@ Status checkTime(Deadline deadline) {
     return {ErrorCode::kTimeout, "took too long"};
 }
 
-// A mount that is missing grants nothing; links are refused so that a guest cannot choose which it is.
+// A mount that is missing grants nothing; links are refused so that a guest cannot choose which it
+// is.
 Status SandboxView::addMount(const std::string& path, std::set<std::uint64_t>& into) {
     auto fd = os::openInRoot(root_, path, O_PATH, RESOLVE_NO_SYMLINKS);
     if (!fd) return {};
@@ -140,7 +134,7 @@ Status SandboxView::checkWritable(int fd) const {
 }
 
 Result<Found> SandboxView::find(const std::string& path) const {
-    AEGIS_TRY(os::Fd fd, openAt(root_, path, O_PATH));
+    AEGIS_TRY(os::Fd fd, os::openInRoot(root_, path, O_PATH));
     AEGIS_CHECK(checkReadable(fd.get()));
     Found found{.fd = std::move(fd)};
     if (::fstat(found.fd.get(), &found.stat) != 0) return fsError(errno, "read");
@@ -150,13 +144,14 @@ Result<Found> SandboxView::find(const std::string& path) const {
 Result<os::Fd> SandboxView::makeDirs(const std::string& path) const {
     std::vector<std::string> missing;
     std::string there = path;
-    auto dir = openAt(root_, there, O_PATH | O_DIRECTORY);
+    auto dir = os::openInRoot(root_, there, O_PATH | O_DIRECTORY);
     while (!dir && dir.error().code == ErrorCode::kNotFound && there != "/") {
         if (missing.size() >= kMaxNewParents)
-            return {ErrorCode::kInvalid, fmt::format("more than {} new directories", kMaxNewParents)};
+            return {ErrorCode::kInvalid,
+                    fmt::format("more than {} new directories", kMaxNewParents)};
         missing.push_back(nameOf(there));
         there = parentOf(there);
-        dir = openAt(root_, there, O_PATH | O_DIRECTORY);
+        dir = os::openInRoot(root_, there, O_PATH | O_DIRECTORY);
     }
     for (; dir && !missing.empty(); missing.pop_back()) {
         AEGIS_CHECK(checkWritable(dir->get()));
@@ -174,8 +169,9 @@ Result<Target> SandboxView::target(const std::string& path, bool make_parents,
     Target target{.path = path};
     for (int links = 0; links < kMaxLinks; ++links) {
         if (target.path == "/") return notAllowed("write");
-        auto parent = make_parents ? makeDirs(parentOf(target.path))
-                                   : openAt(root_, parentOf(target.path), O_PATH | O_DIRECTORY);
+        auto parent = make_parents
+                          ? makeDirs(parentOf(target.path))
+                          : os::openInRoot(root_, parentOf(target.path), O_PATH | O_DIRECTORY);
         if (!parent) return parent.error();
         target.parent = std::move(*parent);
         target.name = nameOf(target.path);

@@ -12,7 +12,8 @@
 
 namespace aegis::tools {
 
-/// What became of a system call on a guest's file, in words for the model; `verb` is "read" or "write".
+/// What became of a system call on a guest's file, in words for the model; `verb` is "read" or
+/// "write".
 Error fsError(int err, std::string_view verb);
 /// kPermissionDenied: "not allowed by security.filesystem.<verb>".
 Error notAllowed(std::string_view verb);
@@ -20,21 +21,21 @@ Error notAllowed(std::string_view verb);
 /// An object that was checked to be on a granted mount, held by an O_PATH descriptor.
 struct Found {
     os::Fd fd;
-    struct stat stat {};
+    struct stat stat{};
 };
 
-/// A name in a directory on a writable mount. The name itself is no link when it was looked at; all that
-/// is done with it must not follow one.
+/// A name in a directory on a writable mount. The name itself is no link when it was looked at; all
+/// that is done with it must not follow one.
 struct Target {
     os::Fd parent;
     std::string name;
     std::string path;  ///< where the links led, for messages
     bool exists = false;
-    struct stat stat {};
+    struct stat stat{};
 };
 
-/// The file system as one sandbox sees it. Made for one call; its functions block on the disk and must
-/// run on a thread with the sandbox user's file identity. All paths are normalised.
+/// The file system as one sandbox sees it. Made for one call; its functions block on the disk and
+/// must run on a thread with the sandbox user's file identity. All paths are normalised.
 class SandboxView {
   public:
     /// For the tools: the image, the grants of `policy` and /tmp. `root` must outlive the view.

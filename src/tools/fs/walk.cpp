@@ -32,7 +32,8 @@ class Walk {
             if (stopped_) return {};
             AEGIS_CHECK(checkTime(deadline_));
             Entry entry{.dir = fd, .name = name, .relative = prefix + name};
-            if (::fstatat(fd, name.c_str(), &entry.stat, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) != 0)
+            if (::fstatat(fd, name.c_str(), &entry.stat, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT) !=
+                0)
                 continue;  // gone meanwhile
             if (!visit_(entry)) stopped_ = true;
             if (stopped_ || !recursive_ || !S_ISDIR(entry.stat.st_mode) || depth >= kMaxDepth)
