@@ -15,8 +15,9 @@ Status AnswerBuilder::grow(std::size_t bytes) {
     bytes_ += bytes;
     if (bytes_ <= max_bytes_) return {};
     fault_ = Fault::kTooLarge;
-    return Error(ErrorCode::kTooLarge,
-                 fmt::format("the answer is larger than {} bytes (max_response_bytes)", max_bytes_));
+    return Error(
+        ErrorCode::kTooLarge,
+        fmt::format("the answer is larger than {} bytes (max_response_bytes)", max_bytes_));
 }
 
 Status AnswerBuilder::addText(std::string_view text, const DeltaFn& delta) {
@@ -58,7 +59,9 @@ Status AnswerBuilder::addArguments(std::size_t position, std::string_view text) 
 }
 
 void AnswerBuilder::setUsage(std::int64_t prompt_tokens, std::int64_t completion_tokens) {
-    auto clamp = [](std::int64_t n) { return static_cast<std::uint64_t>(std::max<std::int64_t>(n, 0)); };
+    auto clamp = [](std::int64_t n) {
+        return static_cast<std::uint64_t>(std::max<std::int64_t>(n, 0));
+    };
     answer_.usage.prompt_tokens = clamp(prompt_tokens);
     answer_.usage.completion_tokens = clamp(completion_tokens);
 }

@@ -11,10 +11,6 @@ constexpr std::string_view kDefaultBaseUrl = "https://api.anthropic.com";
 constexpr std::string_view kVersion = "2023-06-01";
 constexpr int kDefaultMaxTokens = 4096;
 
-std::string_view contentOf(const ports::Message& message) {
-    return message.content ? std::string_view(*message.content) : std::string_view();
-}
-
 std::string textBlock(std::string_view text) {
     return fmt::format(R"({{"type":"text","text":{}}})", json::quote(text));
 }
@@ -26,8 +22,8 @@ std::string inputOf(const std::string& arguments) {
     return fmt::format(R"({{"invalid_arguments":{}}})", json::quote(arguments));
 }
 
-// Writes the messages as the API wants them: user and assistant take turns, and the results of all tool
-// calls of an answer are blocks of the one user message after it.
+// Writes the messages as the API wants them: user and assistant take turns, and the results of all
+// tool calls of an answer are blocks of the one user message after it.
 class MessageWriter {
   public:
     MessageWriter(std::string& out, WireNames& names) : out_(out), names_(names) {}
@@ -36,17 +32,18 @@ class MessageWriter {
         bool from_assistant = message.role == Role::kAssistant;
         std::string_view text = contentOf(message);
         if (message.role == Role::kTool) {
-            block(false, fmt::format(R"({{"type":"tool_result","tool_use_id":{},"content":{}}})",
-                                     json::quote(ids_.toWire(message.tool_call_id)),
-                                     json::quote(text)));
+            block(false,
+                  fmt::format(R"({{"type":"tool_result","tool_use_id":{},"content":{}}})",
+                              json::quote(ids_.toWire(message.tool_call_id)), json::quote(text)));
             return;
         }
         // Empty text blocks are refused.
         if (!text.empty()) block(from_assistant, textBlock(text));
         for (const auto& call : message.tool_calls)
-            block(true, fmt::format(R"({{"type":"tool_use","id":{},"name":{},"input":{}}})",
-                                    json::quote(ids_.toWire(call.id)),
-                                    json::quote(names_.toWire(call.name)), inputOf(call.arguments)));
+            block(true,
+                  fmt::format(R"({{"type":"tool_use","id":{},"name":{},"input":{}}})",
+                              json::quote(ids_.toWire(call.id)),
+                              json::quote(names_.toWire(call.name)), inputOf(call.arguments)));
     }
 
     void finish() {
@@ -59,7 +56,8 @@ class MessageWriter {
             out_ += ',';
         } else {
             out_ += any_ ? "]}," : "";
-            out_ += fmt::format(R"({{"role":"{}","content":[)", from_assistant ? "assistant" : "user");
+            out_ +=
+                fmt::format(R"({{"role":"{}","content":[)", from_assistant ? "assistant" : "user");
         }
         out_ += text;
         any_ = true;
@@ -119,8 +117,7 @@ WireRequest AnthropicDialect::encode(const ports::ModelRequest& request) const {
     out.headers = {{"Content-Type", "application/json"},
                    {"Accept", "text/event-stream"},
                    {"anthropic-version", std::string(kVersion)}};
-    if (!settings_.api_key.empty())
-        out.secret_headers.emplace_back("x-api-key", settings_.api_key);
+    if (!settings_.api_key.empty()) out.secret_headers.emplace_back("x-api-key", settings_.api_key);
     out.body = std::make_shared<const std::string>(body(request, out.tools));
     return out;
 }

@@ -4,8 +4,8 @@
 
 namespace aegis::models {
 
-/// Anthropic's Messages API (https://docs.anthropic.com/en/api/messages), version 2023-06-01. Always asks
-/// for a stream; also reads a whole document.
+/// Anthropic's Messages API (https://docs.anthropic.com/en/api/messages), version 2023-06-01.
+/// Always asks for a stream; also reads a whole document.
 class AnthropicDialect : public Dialect {
   public:
     explicit AnthropicDialect(ProviderSettings settings) : settings_(std::move(settings)) {}

@@ -187,7 +187,8 @@ Status AnthropicReader::onDocument(const json::Value& document, const DeltaFn& d
         return reported(*error);
     }
     const json::Value* content = json::find(document, "content");
-    if (content == nullptr || !content->is_array()) return nonsense("content is missing or no array");
+    if (content == nullptr || !content->is_array())
+        return nonsense("content is missing or no array");
     builder_.setModel(json::getString(document, "model"));
     for (const json::Value& part : content->get_array()) {
         AEGIS_TRY(Block block, begin(part, delta));

@@ -21,9 +21,9 @@ ProviderSettings claude() {
 
 TEST(AnthropicEncode, WholeConversation) {
     ports::ModelRequest request;
-    request.messages = {message(Role::kSystem, "be good"), message(Role::kUser, "hi"),
-                        message(Role::kAssistant, "on it"),  message(Role::kTool, "one"),
-                        message(Role::kTool, ""),            message(Role::kAssistant, "")};
+    request.messages = {message(Role::kSystem, "be good"),  message(Role::kUser, "hi"),
+                        message(Role::kAssistant, "on it"), message(Role::kTool, "one"),
+                        message(Role::kTool, ""),           message(Role::kAssistant, "")};
     request.messages[2].tool_calls = {{"call:1", "fs.write", "{\"a\":1}"}, {"b", "x", "no json"}};
     request.messages[3].tool_call_id = "call:1";
     request.messages[4].tool_call_id = "b";
@@ -63,20 +63,26 @@ std::string event(std::string_view data) {
 std::string whole() {
     return event(R"({"type":"message_start","message":{"model":"claude-x","usage":)"
                  R"({"input_tokens":5,"cache_read_input_tokens":2,"output_tokens":1}}})") +
-           event(R"({"type":"content_block_start","index":0,"content_block":{"type":"thinking"}})") +
+           event(
+               R"({"type":"content_block_start","index":0,"content_block":{"type":"thinking"}})") +
            event(R"({"type":"content_block_delta","index":0,"delta":{"type":"thinking_delta"}})") +
            event(R"({"type":"content_block_stop","index":0})") + event(R"({"type":"ping"})") +
-           event(R"({"type":"content_block_start","index":1,"content_block":{"type":"text","text":""}})") +
-           event(R"({"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"Hé"}})") +
-           event(R"({"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"y"}})") +
+           event(
+               R"({"type":"content_block_start","index":1,"content_block":{"type":"text","text":""}})") +
+           event(
+               R"({"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"Hé"}})") +
+           event(
+               R"({"type":"content_block_delta","index":1,"delta":{"type":"text_delta","text":"y"}})") +
            event(R"({"type":"content_block_stop","index":1})") +
            event(R"({"type":"content_block_start","index":2,"content_block":)"
                  R"({"type":"tool_use","id":"t1","name":"fs_write","input":{}}})") +
-           event(R"({"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":"{\"a\""}})") +
-           event(R"({"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":":1}"}})") +
-           event(R"({"type":"content_block_stop","index":2})") +
-           event(R"({"type":"brand_new"})") +
-           event(R"({"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":9}})") +
+           event(
+               R"({"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":"{\"a\""}})") +
+           event(
+               R"({"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":":1}"}})") +
+           event(R"({"type":"content_block_stop","index":2})") + event(R"({"type":"brand_new"})") +
+           event(
+               R"({"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":9}})") +
            event(R"({"type":"message_stop"})");
 }
 
@@ -106,17 +112,17 @@ TEST(AnthropicRead, CutAtAnyByteIsAnError) {
 }
 
 TEST(AnthropicRead, Document) {
-    Reading reading = read(
-        R"({"type":"message","model":"m","content":[{"type":"text","text":"hi"},)"
-        R"({"type":"tool_use","id":"t","name":"fs_write","input":{"a":1.5}}],)"
-        R"("stop_reason":"tool_use","usage":{"input_tokens":1,"output_tokens":2}})");
+    Reading reading =
+        read(R"({"type":"message","model":"m","content":[{"type":"text","text":"hi"},)"
+             R"({"type":"tool_use","id":"t","name":"fs_write","input":{"a":1.5}}],)"
+             R"("stop_reason":"tool_use","usage":{"input_tokens":1,"output_tokens":2}})");
     EXPECT_EQ(describe(reading), "hi\nhi\nt fs.write {\"a\":1.5}\ntool_use 1 2");
 }
 
 TEST(AnthropicRead, WhatMakesNoSenseIsAnError) {
     const std::string start = event(R"({"type":"message_start","message":{}})");
-    const std::string text =
-        event(R"({"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}})");
+    const std::string text = event(
+        R"({"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}})");
     struct Bad {
         std::string body;
         Fault fault;

@@ -46,7 +46,8 @@ void Call::begin(Result<std::vector<ProviderPtr>> providers) {
 void Call::later(std::int64_t ms, void (Call::*next)()) {
     std::lock_guard lock(mutex_);
     if (cancelled_) return;
-    timer_ = services_.timers.after(ms, [self = shared_from_this(), next] { (self.get()->*next)(); });
+    timer_ =
+        services_.timers.after(ms, [self = shared_from_this(), next] { (self.get()->*next)(); });
 }
 
 bool Call::stop() {
@@ -65,7 +66,8 @@ bool Call::stop() {
 
 void Call::cancel() {
     if (!stop()) return;
-    services_.timers.after(0, [self = shared_from_this()] { self->finish(cancelledError(), true); });
+    services_.timers.after(0,
+                           [self = shared_from_this()] { self->finish(cancelledError(), true); });
 }
 
 void Call::abandon() {
@@ -91,8 +93,7 @@ void Call::launch() {
     out.secret_headers = wire_.secret_headers;
     out.body = wire_.body;
     out.connect_timeout_ms = kConnectTimeoutMs;
-    out.deadline =
-        deadline_.earlier(Deadline::in(services_.clock.boot(), settings().timeout_ms));
+    out.deadline = deadline_.earlier(Deadline::in(services_.clock.boot(), settings().timeout_ms));
     out.max_response_bytes = settings().max_response_bytes * kEnvelopeFactor;
     auto self = shared_from_this();
     net::CurlCallbacks callbacks;
@@ -162,7 +163,8 @@ Failure Call::failureOf(const net::CurlResult& result) const {
 void Call::runScript() {
     auto answer = providers_[provider_]->script->answer(request_);
     if (!answer) return failed(readFailure(settings(), answer.error(), Fault::kRefused));
-    for (std::string_view piece : splitText(answer->content, kScriptDeltas)) deltaFn()(piece);
+    for (std::string_view piece : splitText(answer->content, kScriptDeltas))
+        deltaFn()(piece);
     succeeded(std::move(*answer));
 }
 

@@ -11,8 +11,8 @@
 
 namespace aegis::models {
 
-/// The part of net::CurlMulti that models use, so that tests can stand in for it. Callbacks never run
-/// within start(); cancel() is as CurlMulti's.
+/// The part of net::CurlMulti that models use, so that tests can stand in for it. Callbacks never
+/// run within start(); cancel() is as CurlMulti's.
 class HttpOut {
   public:
     virtual ~HttpOut() = default;
@@ -28,9 +28,9 @@ struct CallServices {
     Random& random;
 };
 
-/// One model call: tries the providers in order, each up to three times, and tells the sink. Runs on the
-/// thread of the timers or of the transfers, whichever it waits for, never on both at once; only
-/// begin(), cancel() and abandon() may come from anywhere. Kept alive by what it waits for.
+/// One model call: tries the providers in order, each up to three times, and tells the sink. Runs
+/// on the thread of the timers or of the transfers, whichever it waits for, never on both at once;
+/// only begin(), cancel() and abandon() may come from anywhere. Kept alive by what it waits for.
 class Call : public std::enable_shared_from_this<Call> {
   public:
     /// `on_finished` runs right before the sink's done().

@@ -19,7 +19,8 @@ std::string_view messageIn(const json::Value& value) {
 
 std::string joinUrl(std::string_view base_url, std::string_view fallback, std::string_view path) {
     std::string url(base_url.empty() ? fallback : base_url);
-    while (url.ends_with('/')) url.pop_back();
+    while (url.ends_with('/'))
+        url.pop_back();
     return url.append(path);
 }
 
@@ -35,9 +36,11 @@ std::string parametersText(const json::Value& parameters) {
 WireNames wireNamesOf(const ports::ModelRequest& request) {
     WireNames names;
     std::vector<std::string> offered, called;
-    for (const auto& tool : request.tools) offered.push_back(tool.name);
+    for (const auto& tool : request.tools)
+        offered.push_back(tool.name);
     for (const auto& message : request.messages)
-        for (const auto& call : message.tool_calls) called.push_back(call.name);
+        for (const auto& call : message.tool_calls)
+            called.push_back(call.name);
     names.add(std::move(offered));
     names.add(std::move(called));
     return names;

@@ -54,14 +54,15 @@ enum class Fault : std::uint8_t {
 
 using DeltaFn = std::function<void(std::string_view text)>;
 
-/// Reads one answer (the body of a 200) as it arrives. One thread at a time; never throws. After the
-/// first error it stays failed.
+/// Reads one answer (the body of a 200) as it arrives. One thread at a time; never throws. After
+/// the first error it stays failed.
 class AnswerReader {
   public:
     virtual ~AnswerReader() = default;
     /// Takes the next bytes; calls `delta` for each piece of the answer's text.
     virtual Status feed(std::string_view bytes, const DeltaFn& delta) = 0;
-    /// The body has ended. Errors if the answer is not whole. Calls `delta` for a body that was no stream.
+    /// The body has ended. Errors if the answer is not whole. Calls `delta` for a body that was no
+    /// stream.
     virtual Result<ports::ModelAnswer> finish(const DeltaFn& delta) = 0;
     /// Everything that belongs to the answer is here; what else comes is of no interest.
     virtual bool complete() const = 0;
@@ -77,6 +78,11 @@ class Dialect {
     virtual std::unique_ptr<AnswerReader> reader(WireNames tools) const = 0;
 };
 
+/// A message's text; lives as long as the message.
+inline std::string_view contentOf(const ports::Message& message) {
+    return message.content ? std::string_view(*message.content) : std::string_view();
+}
+
 /// `base_url` (or `fallback` if empty) without trailing slashes, and `path`.
 std::string joinUrl(std::string_view base_url, std::string_view fallback, std::string_view path);
 
@@ -86,8 +92,9 @@ std::string parametersText(const json::Value& parameters);
 /// The names of all tools of a request, offered or called in its history.
 WireNames wireNamesOf(const ports::ModelRequest& request);
 
-/// What a provider says in a body that is an error: "error.message", "error", "message", "detail", or the
-/// start of a text that is no JSON. One line, control characters escaped, at most 300 bytes; may be empty.
+/// What a provider says in a body that is an error: "error.message", "error", "message", "detail",
+/// or the start of a text that is no JSON. One line, control characters escaped, at most 300 bytes;
+/// may be empty.
 std::string providerMessage(std::string_view body);
 
 /// `text` on one line with control characters escaped, cut to `limit` bytes.

@@ -22,7 +22,8 @@ std::string named(const ProviderSettings& provider) {
 
 Error about(const ProviderSettings& provider, ErrorCode code, std::string_view text,
             std::string hint = {}) {
-    return {code, named(provider) + redacted(oneLine(text, 600), provider.api_key), std::move(hint)};
+    return {code, named(provider) + redacted(oneLine(text, 600), provider.api_key),
+            std::move(hint)};
 }
 
 struct Meaning {
@@ -40,9 +41,10 @@ Meaning meaningOf(const ProviderSettings& provider, int status) {
         return {ErrorCode::kPermissionDenied, "does not permit this",
                 "check what the API key may do with this provider", false, false};
     if (status == 404)
-        return {ErrorCode::kNotFound,
-                fmt::format("does not know the model {} or the address", json::quote(provider.model)),
-                "check model and base_url of this provider in llm.providers", false, false};
+        return {
+            ErrorCode::kNotFound,
+            fmt::format("does not know the model {} or the address", json::quote(provider.model)),
+            "check model and base_url of this provider in llm.providers", false, false};
     if (status == 408) return {ErrorCode::kTimeout, "gave up waiting", "", true, true};
     if (status == 413)
         return {ErrorCode::kTooLarge, "finds the request too large", "", false, false};
@@ -68,7 +70,8 @@ std::optional<UtcTime> parseHttpDate(std::string_view text) {
 std::optional<std::int64_t> parseNumber(std::string_view text) {
     std::int64_t number = 0;
     auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (ec != std::errc() || end != text.data() + text.size() || number < 0 || number > 1'000'000'000)
+    if (ec != std::errc() || end != text.data() + text.size() || number < 0 ||
+        number > 1'000'000'000)
         return std::nullopt;
     return number;
 }
@@ -86,12 +89,13 @@ std::optional<std::int64_t> retryAfterMs(const wire::Headers& headers, UtcTime n
 Failure transferFailure(const ProviderSettings& provider, const Error& error) {
     switch (error.code) {
         case ErrorCode::kTimeout:
-            return {about(provider, ErrorCode::kTimeout,
-                          fmt::format(" gave no whole answer in time ({} s): {}",
-                                      json::dumpNumber(static_cast<double>(provider.timeout_ms) / 1000),
-                                      error.message),
-                          "raise this provider's timeout in llm.providers, or the agent's timeouts"),
-                    false, true, std::nullopt};
+            return {
+                about(provider, ErrorCode::kTimeout,
+                      fmt::format(" gave no whole answer in time ({} s): {}",
+                                  json::dumpNumber(static_cast<double>(provider.timeout_ms) / 1000),
+                                  error.message),
+                      "raise this provider's timeout in llm.providers, or the agent's timeouts"),
+                false, true, std::nullopt};
         case ErrorCode::kUnreachable:
             return {about(provider, ErrorCode::kUnreachable, " cannot be reached: " + error.message,
                           "check base_url of this provider in llm.providers, and the network"),
@@ -118,12 +122,13 @@ Failure statusFailure(const ProviderSettings& provider, int status, const wire::
 
 Failure readFailure(const ProviderSettings& provider, const Error& error, Fault fault) {
     bool again = fault == Fault::kCut || fault == Fault::kOverloaded;
-    return {about(provider, error.code, ": " + error.message, error.hint), again, again, std::nullopt};
+    return {about(provider, error.code, ": " + error.message, error.hint), again, again,
+            std::nullopt};
 }
 
 Failure missingKey(const ProviderSettings& provider) {
-    return {about(provider, ErrorCode::kUnauthenticated, " has no API key", provider.key_hint), false,
-            true, std::nullopt};
+    return {about(provider, ErrorCode::kUnauthenticated, " has no API key", provider.key_hint),
+            false, true, std::nullopt};
 }
 
 }  // namespace aegis::models

@@ -31,8 +31,8 @@ Failure readFailure(const ProviderSettings& provider, const Error& error, Fault 
 /// The provider needs a key and has none.
 Failure missingKey(const ProviderSettings& provider);
 
-/// How long to wait according to "retry-after-ms" or "Retry-After" (seconds or an HTTP date; RFC 9110,
-/// 10.2.3); none if absent or senseless.
+/// How long to wait according to "retry-after-ms" or "Retry-After" (seconds or an HTTP date; RFC
+/// 9110, 10.2.3); none if absent or senseless.
 std::optional<std::int64_t> retryAfterMs(const wire::Headers& headers, UtcTime now);
 
 }  // namespace aegis::models

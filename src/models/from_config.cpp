@@ -12,8 +12,8 @@ namespace {
 using config::ProviderType;
 
 std::string keyHint(const config::ProviderConfig& config) {
-    std::string vendor = config.type == ProviderType::kAnthropic ? "ANTHROPIC_API_KEY"
-                                                                 : "OPENAI_API_KEY";
+    std::string vendor =
+        config.type == ProviderType::kAnthropic ? "ANTHROPIC_API_KEY" : "OPENAI_API_KEY";
     if (!config.api_key_variable.empty())
         return fmt::format("set {} to a valid key in the daemon's environment",
                            config.api_key_variable);
@@ -44,10 +44,14 @@ ProviderSettings settingsFrom(const config::ProviderConfig& config) {
 Result<ProviderPtr> providerFrom(const config::ProviderConfig& config) {
     ProviderSettings settings = settingsFrom(config);
     switch (config.type) {
-        case ProviderType::kOpenai: return makeOpenAiProvider(std::move(settings));
-        case ProviderType::kAnthropic: return makeAnthropicProvider(std::move(settings));
-        case ProviderType::kOllama: return makeOllamaProvider(std::move(settings));
-        case ProviderType::kScripted: break;
+        case ProviderType::kOpenai:
+            return makeOpenAiProvider(std::move(settings));
+        case ProviderType::kAnthropic:
+            return makeAnthropicProvider(std::move(settings));
+        case ProviderType::kOllama:
+            return makeOllamaProvider(std::move(settings));
+        case ProviderType::kScripted:
+            break;
     }
     AEGIS_TRY(Script script, Script::load(config.script));
     if (settings.model.empty()) settings.model = "scripted";

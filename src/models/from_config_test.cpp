@@ -62,7 +62,8 @@ TEST(CatalogFrom, ScriptsAreReadAndEveryProblemIsReported) {
     ASSERT_FALSE(catalog);
     EXPECT_EQ(catalog.error().code, ErrorCode::kInvalid);
     EXPECT_EQ(catalog.error().details.size(), 4U);
-    EXPECT_TRUE(catalog.error().message.starts_with("provider \"good\": ")) << catalog.error().message;
+    EXPECT_TRUE(catalog.error().message.starts_with("provider \"good\": "))
+        << catalog.error().message;
     EXPECT_TRUE(os::removeTree(dir));
 }
 

@@ -26,7 +26,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         }
         auto answer = reader->finish(delta);
         if (answer && answer->content != deltas) std::abort();
-        if (answer && (answer->content.size() > 4096 || answer->tool_calls.size() > 1024)) std::abort();
+        if (answer && (answer->content.size() > 4096 || answer->tool_calls.size() > 1024))
+            std::abort();
         return answer ? "ok " + answer->content : "error";
     };
     if (read(body.size() + 1) != read(1U + data[1])) std::abort();

@@ -7,17 +7,14 @@ namespace {
 
 constexpr std::string_view kDefaultBaseUrl = "https://api.openai.com/v1";
 
-std::string_view contentOf(const ports::Message& message) {
-    return message.content ? std::string_view(*message.content) : std::string_view();
-}
-
 void appendToolCalls(std::string& out, const ports::Message& message, WireNames& names) {
     out += R"(,"tool_calls":[)";
     for (std::size_t i = 0; i < message.tool_calls.size(); ++i) {
         const auto& call = message.tool_calls[i];
-        out += fmt::format(R"({}{{"id":{},"type":"function","function":{{"name":{},"arguments":{}}}}})",
-                           i > 0 ? "," : "", json::quote(call.id),
-                           json::quote(names.toWire(call.name)), json::quote(call.arguments));
+        out += fmt::format(
+            R"({}{{"id":{},"type":"function","function":{{"name":{},"arguments":{}}}}})",
+            i > 0 ? "," : "", json::quote(call.id), json::quote(names.toWire(call.name)),
+            json::quote(call.arguments));
     }
     out += ']';
 }
@@ -26,9 +23,15 @@ void appendMessage(std::string& out, const ports::Message& message, WireNames& n
     using Role = ports::Message::Role;
     bool has_calls = message.role == Role::kAssistant && !message.tool_calls.empty();
     switch (message.role) {
-        case Role::kSystem: out += R"({"role":"system")"; break;
-        case Role::kUser: out += R"({"role":"user")"; break;
-        case Role::kAssistant: out += R"({"role":"assistant")"; break;
+        case Role::kSystem:
+            out += R"({"role":"system")";
+            break;
+        case Role::kUser:
+            out += R"({"role":"user")";
+            break;
+        case Role::kAssistant:
+            out += R"({"role":"assistant")";
+            break;
         case Role::kTool:
             out += R"({"role":"tool","tool_call_id":)" + json::quote(message.tool_call_id);
             break;
@@ -68,7 +71,8 @@ std::string OpenAiDialect::body(const ports::ModelRequest& request, WireNames& n
     auto max_tokens = request.max_tokens ? request.max_tokens : settings_.max_tokens;
     if (max_tokens) {
         std::string_view field = settings_.max_tokens_field;
-        if (field.empty()) field = settings_.base_url.empty() ? "max_completion_tokens" : "max_tokens";
+        if (field.empty())
+            field = settings_.base_url.empty() ? "max_completion_tokens" : "max_tokens";
         out += fmt::format(",{}:{}", json::quote(field), *max_tokens);
     }
     out += R"(,"stream":true,"stream_options":{"include_usage":true}})";

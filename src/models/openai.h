@@ -4,8 +4,9 @@
 
 namespace aegis::models {
 
-/// OpenAI's Chat Completions (https://platform.openai.com/docs/api-reference/chat), as OpenAI, Azure, vLLM,
-/// llama.cpp, Ollama and many others speak it. Always asks for a stream; also reads a whole document.
+/// OpenAI's Chat Completions (https://platform.openai.com/docs/api-reference/chat), as OpenAI,
+/// Azure, vLLM, llama.cpp, Ollama and many others speak it. Always asks for a stream; also reads a
+/// whole document.
 class OpenAiDialect : public Dialect {
   public:
     explicit OpenAiDialect(ProviderSettings settings) : settings_(std::move(settings)) {}

@@ -134,8 +134,8 @@ Status OpenAiReader::onToolCalls(const json::Value& calls) {
     return {};
 }
 
-// Deltas of one call share its index. Some compatible servers send each call whole, without an index or
-// all with index 0; a new id means a new call then.
+// Deltas of one call share its index. Some compatible servers send each call whole, without an
+// index or all with index 0; a new id means a new call then.
 Result<std::size_t> OpenAiReader::positionOf(const json::Value& call, std::string_view id,
                                              std::string_view name) {
     const json::Value* index_value = present(call, "index");

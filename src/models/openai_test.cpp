@@ -169,10 +169,10 @@ TEST(OpenAiRead, DocumentWithoutAStream) {
 }
 
 TEST(OpenAiRead, ServersWithoutIndexesOrWithAllZero) {
-    Reading reading =
-        readAll(deltaEvent(R"({"tool_calls":[{"index":0,"id":"a","function":{"name":"x"}},)"
-                           R"({"index":0,"id":"b","function":{"name":"y"}}]})") +
-                deltaEvent(R"({"tool_calls":[{"id":"c","function":{"name":"z"}}]})") + kStop + kDone);
+    Reading reading = readAll(
+        deltaEvent(R"({"tool_calls":[{"index":0,"id":"a","function":{"name":"x"}},)"
+                   R"({"index":0,"id":"b","function":{"name":"y"}}]})") +
+        deltaEvent(R"({"tool_calls":[{"id":"c","function":{"name":"z"}}]})") + kStop + kDone);
     ASSERT_TRUE(reading.answer) << reading.answer.error().message;
     EXPECT_EQ(calls(*reading.answer), "a x {}\nb y {}\nc z {}\n");
 }
@@ -198,7 +198,8 @@ TEST(OpenAiRead, WhatMakesNoSenseIsAnError) {
         {R"({"choices":[1]})", Fault::kNonsense, "a choice is no object"},
         {R"({"choices":[{}]})", Fault::kNonsense, "message is missing"},
         {R"({"choices":[{"message":{"content":1}}]})", Fault::kNonsense, "content is no string"},
-        {R"({"choices":[{"message":{"content":""}}]})", Fault::kNonsense, "finish_reason is missing"},
+        {R"({"choices":[{"message":{"content":""}}]})", Fault::kNonsense,
+         "finish_reason is missing"},
         {R"({"choices":[{},{}]})", Fault::kNonsense, "more than the one choice"},
         {event("{\"choices\":[{"), Fault::kNonsense, "not valid JSON"},
         {event("[]"), Fault::kNonsense, "not a JSON object"},
@@ -206,7 +207,8 @@ TEST(OpenAiRead, WhatMakesNoSenseIsAnError) {
         {event("garbage"), Fault::kNonsense, "not valid JSON"},
         {kDone, Fault::kNonsense, "without a finish_reason"},
         {kStop, Fault::kCut, "ended before it was complete"},
-        {kStop + deltaEvent(R"({"content":"x"})"), Fault::kNonsense, "text after the finish_reason"},
+        {kStop + deltaEvent(R"({"content":"x"})"), Fault::kNonsense,
+         "text after the finish_reason"},
         {deltaEvent("1"), Fault::kNonsense, "delta is no object"},
         {deltaEvent(R"({"tool_calls":{}})"), Fault::kNonsense, "tool_calls is no array"},
         {tool("1"), Fault::kNonsense, "a tool call is no object"},
@@ -255,7 +257,8 @@ TEST(OpenAiRead, AnswersBeyondTheLimitAreRefusedWhereverTheyAre) {
     small.max_response_bytes = 1000;
     std::string chunk = deltaEvent(fmt::format(R"({{"content":"{}"}})", std::string(100, 'x')));
     std::string ten;
-    for (int i = 0; i < 10; ++i) ten += chunk;
+    for (int i = 0; i < 10; ++i)
+        ten += chunk;
     EXPECT_TRUE(readAll(ten + kStop + kDone, SIZE_MAX, small).answer);
     std::string arguments = deltaEvent(
         R"({"tool_calls":[{"index":0,"id":"a","function":{"name":"x","arguments":"1234"}}]})");

@@ -50,13 +50,15 @@ ProviderPtr makeScriptedProvider(ProviderSettings settings, Script script) {
 
 Result<std::vector<ProviderPtr>> Catalog::resolve(const std::string& alias) const {
     if (providers.empty())
-        return Error(ErrorCode::kUnavailable, "no model provider is configured",
-                     "set OPENAI_API_KEY or ANTHROPIC_API_KEY in the daemon's environment, start Ollama, "
-                     "or write llm.providers in aegis-config.yaml");
+        return Error(
+            ErrorCode::kUnavailable, "no model provider is configured",
+            "set OPENAI_API_KEY or ANTHROPIC_API_KEY in the daemon's environment, start Ollama, "
+            "or write llm.providers in aegis-config.yaml");
     auto found = aliases.find(alias);
     if (found == aliases.end()) {
         if (alias == kDefaultAlias) return std::vector<ProviderPtr>{providers.front()};
-        return Error(ErrorCode::kNotFound, fmt::format("unknown model alias {}", json::quote(alias)),
+        return Error(ErrorCode::kNotFound,
+                     fmt::format("unknown model alias {}", json::quote(alias)),
                      fmt::format("known aliases: {}", fmt::join(names(), ", ")));
     }
     std::vector<ProviderPtr> out;
@@ -67,8 +69,8 @@ Result<std::vector<ProviderPtr>> Catalog::resolve(const std::string& alias) cons
     }
     if (out.empty())
         return Error(ErrorCode::kUnavailable,
-                     fmt::format("no provider of the model alias {} is there: {}", json::quote(alias),
-                                 fmt::join(found->second, ", ")),
+                     fmt::format("no provider of the model alias {} is there: {}",
+                                 json::quote(alias), fmt::join(found->second, ", ")),
                      "start Ollama, or name another provider in llm.aliases");
     return out;
 }
@@ -82,7 +84,8 @@ bool Catalog::resolvesWhole(const std::string& alias) const {
 std::vector<std::string> Catalog::names() const {
     std::set<std::string> out;
     if (!providers.empty()) out.emplace(kDefaultAlias);
-    for (const auto& [alias, targets] : aliases) out.insert(alias);
+    for (const auto& [alias, targets] : aliases)
+        out.insert(alias);
     return {out.begin(), out.end()};
 }
 

@@ -30,12 +30,13 @@ using ProviderPtr = std::shared_ptr<const Provider>;
 
 /// Everything that a name can mean at one time. Immutable once it is in a router.
 struct Catalog {
-    std::vector<ProviderPtr> providers;  ///< in the order of the configuration
+    std::vector<ProviderPtr> providers;                       ///< in the order of the configuration
     std::map<std::string, std::vector<std::string>> aliases;  ///< to names of providers
     bool probe_ollama = false;  ///< no provider is configured: add a reachable Ollama as "ollama"
 
-    /// The providers behind an alias that are there, in the order to try; `default` falls back to the
-    /// first provider. kUnavailable if there is none, kNotFound for an unknown alias; both say what to do.
+    /// The providers behind an alias that are there, in the order to try; `default` falls back to
+    /// the first provider. kUnavailable if there is none, kNotFound for an unknown alias; both say
+    /// what to do.
     Result<std::vector<ProviderPtr>> resolve(const std::string& alias) const;
     /// Whether resolve() finds everything that the alias names.
     bool resolvesWhole(const std::string& alias) const;

@@ -30,10 +30,11 @@ class ModelServer {
         std::ofstream(dir_ + "/script.json") << script;
         std::string program = AEGIS_SOURCE_DIR "/tests/model_server/model_server.py";
         std::string script_path = dir_ + "/script.json", port_path = dir_ + "/port";
-        std::vector<std::string> words{"python3",   program,       "--script", script_path,
-                                       "--port-file", port_path};
+        std::vector<std::string> words{"python3",   program,       "--script",
+                                       script_path, "--port-file", port_path};
         std::vector<char*> argv;
-        for (auto& word : words) argv.push_back(word.data());
+        for (auto& word : words)
+            argv.push_back(word.data());
         argv.push_back(nullptr);
         if (::posix_spawnp(&pid_, "python3", nullptr, nullptr, argv.data(), environ) != 0) pid_ = 0;
         for (int i = 0; i < 2000 && port.empty(); ++i) {
@@ -200,7 +201,8 @@ TEST_P(ProviderIntegration, WrongKeyAndNobodyThere) {
     Answer answer = ask("hi");
     ASSERT_FALSE(answer);
     EXPECT_EQ(answer.error().code, ErrorCode::kUnauthenticated);
-    EXPECT_TRUE(answer.error().message.starts_with("provider \"p\" refused the API key (HTTP 401)"));
+    EXPECT_TRUE(
+        answer.error().message.starts_with("provider \"p\" refused the API key (HTTP 401)"));
     EXPECT_TRUE(answer.error().hint.contains("api_key")) << answer.error().hint;
     use("sk-test", "127.0.0.1:1");
     answer = ask("hi");
@@ -232,7 +234,8 @@ TEST_P(ProviderIntegration, CancelEndsAStreamAtOnce) {
 
 TEST_P(ProviderIntegration, AHundredAtOnce) {
     std::vector<std::future<Answer>> futures;
-    for (int i = 0; i < 100; ++i) futures.push_back(begin(request("hi")));
+    for (int i = 0; i < 100; ++i)
+        futures.push_back(begin(request("hi")));
     for (auto& future : futures) {
         Answer answer = future.get();
         ASSERT_TRUE(answer) << answer.error().message;

@@ -46,10 +46,12 @@ inline std::string calls(const ports::ModelAnswer& answer) {
 inline std::string describe(const Reading& reading) {
     if (!reading.answer) return "error: " + reading.answer.error().message;
     std::string streamed;
-    for (const auto& delta : reading.deltas) streamed += delta;
+    for (const auto& delta : reading.deltas)
+        streamed += delta;
     return fmt::format("{}\n{}\n{}{} {} {}", reading.answer->content, streamed,
                        calls(*reading.answer), reading.answer->finish_reason,
-                       reading.answer->usage.prompt_tokens, reading.answer->usage.completion_tokens);
+                       reading.answer->usage.prompt_tokens,
+                       reading.answer->usage.completion_tokens);
 }
 
 }  // namespace aegis::models::test

@@ -38,7 +38,8 @@ Router::~Router() {
         if (probing_) probe = probe_;
     }
     if (probe != 0) http_->cancel(probe);
-    for (auto& [id, call] : calls) call->abandon();
+    for (auto& [id, call] : calls)
+        call->abandon();
 }
 
 void Router::reload(Catalog catalog) {
@@ -84,10 +85,12 @@ void Router::probed(const net::CurlResult& result) {
         waiting = std::exchange(waiting_, {});
         catalog = catalog_;
     }
-    for (Waiting& one : waiting) one.call->begin(catalog->resolve(one.alias));
+    for (Waiting& one : waiting)
+        one.call->begin(catalog->resolve(one.alias));
 }
 
-Router::CallId Router::start(ports::ModelRequest request, Deadline deadline, ports::ModelSink sink) {
+Router::CallId Router::start(ports::ModelRequest request, Deadline deadline,
+                             ports::ModelSink sink) {
     std::string alias = request.alias;
     std::shared_ptr<const Catalog> catalog;
     CallPtr call;

@@ -11,12 +11,12 @@
 
 namespace aegis::models {
 
-/// The node's models: aliases, fall-back, retries. Holds the catalog of providers that new calls use and
-/// the calls under way. Any thread; nothing blocks but the destructor.
+/// The node's models: aliases, fall-back, retries. Holds the catalog of providers that new calls
+/// use and the calls under way. Any thread; nothing blocks but the destructor.
 class Router : public ports::Models {
   public:
-    /// Looks for an Ollama at once, without waiting, if the catalog says so. `clock` and `random` outlive
-    /// the router.
+    /// Looks for an Ollama at once, without waiting, if the catalog says so. `clock` and `random`
+    /// outlive the router.
     Router(std::unique_ptr<HttpOut> http, std::unique_ptr<Timers> timers, Clock& clock,
            Random& random, Catalog catalog);
     /// Cancels what is under way; each done() has come when it returns.

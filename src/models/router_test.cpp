@@ -61,7 +61,9 @@ class RouterTest : public testing::Test {
             deltas_ += text;
             if (on_delta_) on_delta_();
         };
-        sink.done = [this](Result<ports::ModelAnswer> answer) { results_.push_back(std::move(answer)); };
+        sink.done = [this](Result<ports::ModelAnswer> answer) {
+            results_.push_back(std::move(answer));
+        };
         auto id = router_->start(std::move(request), Deadline::in(clock_.boot(), deadline_ms),
                                  std::move(sink));
         EXPECT_TRUE(results_.empty()) << "done() within start()";
@@ -173,7 +175,8 @@ TEST_F(RouterTest, WhatIsNeverRetried) {
         {404, ErrorCode::kNotFound,
          "provider \"b\" does not know the model \"model-of-b\" or the address (HTTP 404): why"},
         {413, ErrorCode::kTooLarge, "provider \"b\" finds the request too large (HTTP 413): why"},
-        {302, ErrorCode::kUnavailable, "provider \"b\" gave an answer that is none (HTTP 302): why"},
+        {302, ErrorCode::kUnavailable,
+         "provider \"b\" gave an answer that is none (HTTP 302): why"},
     };
     for (const Final& row : table) {
         results_.clear();
@@ -287,9 +290,10 @@ TEST_F(RouterTest, TooLargeIsAbortedAndFinal) {
 TEST_F(RouterTest, DoneComesWithTheLastByteOfTheAnswerNotOfTheBody) {
     use(twoProviders());
     start("default");
-    http_->send(200, kHalfStream +
-                         "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}"
-                         "\n\ndata: [DONE]\n\n");
+    http_->send(200,
+                kHalfStream +
+                    "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}"
+                    "\n\ndata: [DONE]\n\n");
     ASSERT_EQ(results_.size(), 1U);
     EXPECT_EQ(results_[0]->content, "hel");
     EXPECT_TRUE(http_->send(200, "more"));
@@ -370,7 +374,8 @@ TEST_F(RouterTest, ReloadLeavesCallsUnderWayAlone) {
 }
 
 TEST_F(RouterTest, ScriptedProviderStreamsAndFailsClearly) {
-    auto script = Script::parse("- {match: hi, turns: [{content: \"one two three four\"}]}", "s.yaml");
+    auto script =
+        Script::parse("- {match: hi, turns: [{content: \"one two three four\"}]}", "s.yaml");
     ASSERT_TRUE(script);
     ProviderSettings settings;
     settings.name = "offline";

@@ -22,7 +22,8 @@ class FakeClock : public Clock {
 class ZeroRandom : public Random {
   public:
     void fill(std::span<std::byte> out) override {
-        for (auto& byte : out) byte = std::byte{0};
+        for (auto& byte : out)
+            byte = std::byte{0};
     }
 };
 

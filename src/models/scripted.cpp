@@ -16,15 +16,15 @@ constexpr std::uint64_t kMaxScriptBytes = 8U << 20;
 std::uint64_t tokens(std::uint64_t bytes) { return (bytes + 3) / 4; }
 
 std::uint64_t sizeOf(const ports::Message& message) {
-    std::uint64_t bytes = message.content ? message.content->size() : 0;
-    for (const auto& call : message.tool_calls) bytes += call.name.size() + call.arguments.size();
+    std::uint64_t bytes = contentOf(message).size();
+    for (const auto& call : message.tool_calls)
+        bytes += call.name.size() + call.arguments.size();
     return bytes;
 }
 
 std::string_view lastUserText(const ports::ModelRequest& request) {
     for (auto message = request.messages.rbegin(); message != request.messages.rend(); ++message)
-        if (message->role == ports::Message::Role::kUser)
-            return message->content ? std::string_view(*message->content) : std::string_view();
+        if (message->role == ports::Message::Role::kUser) return contentOf(*message);
     return {};
 }
 
@@ -68,7 +68,7 @@ class Script::Parser {
     }
 
     std::string textOf(const yaml::Node& node, std::string_view key, const std::string& path,
-                     bool required) {
+                       bool required) {
         const yaml::Node* value = node.find(key);
         if (value == nullptr) {
             if (required) problem(node, path, fmt::format("{} is missing", key));
@@ -146,7 +146,8 @@ class Script::Parser {
 Result<Script> Script::parse(std::string_view text, const std::string& file) {
     auto documents = yaml::parse(text, {.max_bytes = kMaxScriptBytes});
     if (!documents) {
-        for (auto& detail : documents.error().details) detail.file = file;
+        for (auto& detail : documents.error().details)
+            detail.file = file;
         return std::move(documents.error()).within(file);
     }
     if (documents->size() != 1)
@@ -175,13 +176,14 @@ Result<ports::ModelAnswer> Script::answer(const ports::ModelRequest& request) co
     if (rule == rules_.end())
         return Error(ErrorCode::kUnavailable,
                      fmt::format("no rule of the script {} matches the last user message", file_));
-    auto turn = static_cast<std::size_t>(
-        std::ranges::count(request.messages, ports::Message::Role::kAssistant, &ports::Message::role));
+    auto turn = static_cast<std::size_t>(std::ranges::count(
+        request.messages, ports::Message::Role::kAssistant, &ports::Message::role));
     if (turn >= rule->turns.size())
-        return Error(ErrorCode::kUnavailable,
-                     fmt::format("the rule {} of the script {} has {} turns and is asked for turn {}",
-                                 oneLine(json::quote(rule->match->pattern())), file_, rule->turns.size(),
-                                 turn + 1));
+        return Error(
+            ErrorCode::kUnavailable,
+            fmt::format("the rule {} of the script {} has {} turns and is asked for turn {}",
+                        oneLine(json::quote(rule->match->pattern())), file_, rule->turns.size(),
+                        turn + 1));
     ports::ModelAnswer answer;
     answer.content = rule->turns[turn].content;
     answer.tool_calls = rule->turns[turn].tool_calls;
@@ -191,7 +193,8 @@ Result<ports::ModelAnswer> Script::answer(const ports::ModelRequest& request) co
         call.id = fmt::format("call_{}_{}", turn + 1, i + 1);
         said += call.name.size() + call.arguments.size();
     }
-    for (const auto& message : request.messages) asked += sizeOf(message);
+    for (const auto& message : request.messages)
+        asked += sizeOf(message);
     answer.usage = {1, tokens(asked), tokens(said), 0};
     answer.finish_reason = answer.tool_calls.empty() ? "stop" : "tool_calls";
     return answer;
@@ -202,7 +205,8 @@ std::vector<std::string_view> splitText(std::string_view text, std::size_t piece
     std::size_t step = std::max<std::size_t>((text.size() + pieces - 1) / pieces, 1);
     while (!text.empty()) {
         std::size_t end = std::min(step, text.size());
-        while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80) ++end;
+        while (end < text.size() && (static_cast<unsigned char>(text[end]) & 0xc0) == 0x80)
+            ++end;
         out.push_back(text.substr(0, end));
         text.remove_prefix(end);
     }

@@ -11,10 +11,10 @@
 
 namespace aegis::models {
 
-/// A provider without a model: answers from a script, for demonstrations and tests. A script is a YAML
-/// list of {match: RE2 searched in the last user message, turns: [{tool_calls: [{name, arguments}],
-/// content: text}]}; the first match wins, the turn is chosen by how many assistant messages the
-/// conversation has. Immutable; safe on any thread.
+/// A provider without a model: answers from a script, for demonstrations and tests. A script is a
+/// YAML list of {match: RE2 searched in the last user message, turns: [{tool_calls: [{name,
+/// arguments}], content: text}]}; the first match wins, the turn is chosen by how many assistant
+/// messages the conversation has. Immutable; safe on any thread.
 class Script {
   public:
     /// Every problem at once, with its place; `file` is the name in the errors.
@@ -22,8 +22,8 @@ class Script {
     /// Reads at most 8 MiB.
     static Result<Script> load(const std::string& path);
 
-    /// The answer to a conversation. kUnavailable if nothing matches or the turns are used up. Tokens are
-    /// counted as a quarter of the bytes, rounded up.
+    /// The answer to a conversation. kUnavailable if nothing matches or the turns are used up.
+    /// Tokens are counted as a quarter of the bytes, rounded up.
     Result<ports::ModelAnswer> answer(const ports::ModelRequest& request) const;
 
   private:

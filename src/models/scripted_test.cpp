@@ -40,8 +40,9 @@ TEST(Script, FirstMatchAndTurnByAssistantMessages) {
     auto answer = script->answer(asking("make a LIST"));
     ASSERT_TRUE(answer);
     EXPECT_EQ(answer->content, "let me see");
-    EXPECT_EQ(calls(*answer), "call_1_1 fs.write {\"path\":\"/a\",\"n\":1}\n"
-                              "call_1_2 cmd.run not json\ncall_1_3 fs.list {}\n");
+    EXPECT_EQ(calls(*answer),
+              "call_1_1 fs.write {\"path\":\"/a\",\"n\":1}\n"
+              "call_1_2 cmd.run not json\ncall_1_3 fs.list {}\n");
     EXPECT_EQ(answer->finish_reason, "tool_calls");
     EXPECT_EQ(answer->usage.prompt_tokens, 3U);       // 11 bytes
     EXPECT_EQ(answer->usage.completion_tokens, 16U);  // 61 bytes
@@ -74,18 +75,20 @@ TEST(Script, EveryProblemWithItsPlace) {
                                 "s.yaml");
     ASSERT_FALSE(script);
     std::string all;
-    for (const auto& detail : script.error().details) all += detail.str() + "\n";
-    EXPECT_EQ(all,
-              "s.yaml:1:10: [0].match: invalid regular expression '(' at character 1: missing ): (\n"
-              "s.yaml:2:10: [0].turns: is empty\n"
-              "s.yaml:4:3: [1]: unknown field \"mach\"\n"
-              "s.yaml:3:3: [1]: match is missing\n"
-              "s.yaml:3:10: [1].turns: a number (expected a list)\n"
-              "s.yaml:7:7: [2].turns[0]: content is missing\n"
-              "s.yaml:8:16: [2].turns[1].content: a list (expected text)\n"
-              "s.yaml:9:20: [2].turns[2].tool_calls[0]: name is missing\n"
-              "s.yaml:9:37: [2].turns[2].tool_calls[1]: a number (expected a mapping)\n"
-              "s.yaml:10:3: [3]: text (expected a mapping)\n");
+    for (const auto& detail : script.error().details)
+        all += detail.str() + "\n";
+    EXPECT_EQ(
+        all,
+        "s.yaml:1:10: [0].match: invalid regular expression '(' at character 1: missing ): (\n"
+        "s.yaml:2:10: [0].turns: is empty\n"
+        "s.yaml:4:3: [1]: unknown field \"mach\"\n"
+        "s.yaml:3:3: [1]: match is missing\n"
+        "s.yaml:3:10: [1].turns: a number (expected a list)\n"
+        "s.yaml:7:7: [2].turns[0]: content is missing\n"
+        "s.yaml:8:16: [2].turns[1].content: a list (expected text)\n"
+        "s.yaml:9:20: [2].turns[2].tool_calls[0]: name is missing\n"
+        "s.yaml:9:37: [2].turns[2].tool_calls[1]: a number (expected a mapping)\n"
+        "s.yaml:10:3: [3]: text (expected a mapping)\n");
     EXPECT_EQ(script.error().message, "s.yaml: the script has 10 problems");
     EXPECT_FALSE(Script::parse("a: b", "s.yaml"));
     EXPECT_FALSE(Script::parse("", "s.yaml"));

@@ -6,8 +6,8 @@
 namespace aegis::models {
 
 /// The part of reading that all dialects share: tells a stream of server-sent events from one JSON
-/// document (servers that do not stream), keeps the limits, and remembers the first fault. Nothing is
-/// buffered but one event or, without a stream, the document.
+/// document (servers that do not stream), keeps the limits, and remembers the first fault. Nothing
+/// is buffered but one event or, without a stream, the document.
 class StreamReader : public AnswerReader {
   public:
     Status feed(std::string_view bytes, const DeltaFn& delta) final;

@@ -7,9 +7,7 @@ namespace {
 
 using Steady = std::chrono::steady_clock;
 
-std::int64_t nowNs() {
-    return std::chrono::nanoseconds(Steady::now().time_since_epoch()).count();
-}
+std::int64_t nowNs() { return std::chrono::nanoseconds(Steady::now().time_since_epoch()).count(); }
 
 }  // namespace
 

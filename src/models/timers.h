@@ -21,8 +21,8 @@ class Timers {
     virtual void cancel(TimerId id) = 0;
 };
 
-/// The real one: a thread that sleeps until the next timer. Its destructor waits for the function that is
-/// running and drops the rest.
+/// The real one: a thread that sleeps until the next timer. Its destructor waits for the function
+/// that is running and drops the rest.
 class TimerThread : public Timers {
   public:
     TimerThread();

@@ -25,7 +25,8 @@ bool WireNames::isLegal(std::string_view name) {
 
 void WireNames::add(std::vector<std::string> names) {
     std::ranges::stable_partition(names, [](const std::string& name) { return isLegal(name); });
-    for (const std::string& name : names) toWire(name);
+    for (const std::string& name : names)
+        toWire(name);
 }
 
 const std::string& WireNames::toWire(const std::string& name) {

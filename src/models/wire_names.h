@@ -7,15 +7,15 @@
 
 namespace aegis::models {
 
-/// Maps names (of tools, or ids of tool calls) to what providers accept, `[a-zA-Z0-9_-]{1,64}`, and back.
-/// Injective by construction: no two names get the same wire name. Legal names stay as they are; in
-/// others each illegal byte becomes '_' ("fs.write" -> "fs_write"), and a name that is too long or would
-/// collide gets a suffix of its SHA-256. The same names in the same order always give the same mapping.
-/// A value; one for each request.
+/// Maps names (of tools, or ids of tool calls) to what providers accept, `[a-zA-Z0-9_-]{1,64}`, and
+/// back. Injective by construction: no two names get the same wire name. Legal names stay as they
+/// are; in others each illegal byte becomes '_' ("fs.write" -> "fs_write"), and a name that is too
+/// long or would collide gets a suffix of its SHA-256. The same names in the same order always give
+/// the same mapping. A value; one for each request.
 class WireNames {
   public:
-    /// Adds all of `names` at once: legal ones first, so that they keep their spelling whatever their
-    /// place. Those known already keep their mapping.
+    /// Adds all of `names` at once: legal ones first, so that they keep their spelling whatever
+    /// their place. Those known already keep their mapping.
     void add(std::vector<std::string> names);
 
     /// The wire name of `name`; adds it if it is new.

@@ -53,7 +53,8 @@ TEST(WireNames, PropertyInjectiveLegalReversibleDeterministic) {
         std::set<std::string> distinct;
         for (int i = 0; i < 40; ++i) {
             std::string name(engine() % 20 == 0 ? 60 + engine() % 10 : engine() % 5, ' ');
-            for (char& c : name) c = kAlphabet[engine() % kAlphabet.size()];
+            for (char& c : name)
+                c = kAlphabet[engine() % kAlphabet.size()];
             distinct.insert(name);
         }
         std::vector<std::string> all(distinct.begin(), distinct.end());

@@ -77,12 +77,13 @@ def check_block(block, role, where, results_due):
              f"{where}.id: String should match pattern '^[a-zA-Z0-9_-]+$'")
         need(isinstance(block.get("name"), str) and NAME.match(block["name"]),
              f"{where}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,64}}$'")
-        need(isinstance(block.get("input"), dict), f"{where}.input: Input should be a valid dictionary")
+        need(isinstance(block.get("input"), dict),
+             f"{where}.input: Input should be a valid dictionary")
     elif kind == "tool_result":
         need(role == "user", f"{where}: `tool_result` blocks can only be in user messages")
         need(block.get("tool_use_id") in results_due, f"{where}: unexpected `tool_use_id` found in "
-             f"`tool_result` blocks: {block.get('tool_use_id')}. Each `tool_result` block must have "
-             "a corresponding `tool_use` block in the previous message.")
+             f"`tool_result` blocks: {block.get('tool_use_id')}. Each `tool_result` block must "
+             "have a corresponding `tool_use` block in the previous message.")
         results_due.remove(block["tool_use_id"])
     else:
         need(False, f"{where}: Input tag '{kind}' found using 'type' does not match any of the "

@@ -17,9 +17,9 @@ import anthropic_api
 import openai_api
 
 MAX_BODY = 64 << 20
-STEP_KEYS = set("content content_bytes tool_calls repeat_tool_calls finish_reason usage status error "
-                "headers delay_ms chunk_delay_ms chunk_chars cut_after_bytes cut raw content_type "
-                "half_json hang reset".split())
+STEP_KEYS = set("content content_bytes tool_calls repeat_tool_calls finish_reason usage status "
+                "error headers delay_ms chunk_delay_ms chunk_chars cut_after_bytes cut raw "
+                "content_type half_json hang reset".split())
 RULE_KEYS = STEP_KEYS | {"match", "model", "key", "nth", "times", "turns", "repeat"}
 
 
@@ -84,7 +84,9 @@ class Script:
     def pick(self, body, number, key):
         text = last_user_text(body["messages"])
         for i, rule in enumerate(self.rules):
-            if not self.patterns[i].search(text) or rule.get("model", body["model"]) != body["model"]:
+            if not self.patterns[i].search(text):
+                continue
+            if rule.get("model", body["model"]) != body["model"]:
                 continue
             if rule.get("key", key) != key or rule.get("nth", number) != number:
                 continue

@@ -5,9 +5,9 @@ import re
 
 NAME = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
 KNOWN = set(
-    "model messages tools tool_choice parallel_tool_calls temperature top_p n stream stream_options "
-    "stop max_tokens max_completion_tokens presence_penalty frequency_penalty logit_bias logprobs "
-    "top_logprobs user seed response_format metadata store reasoning_effort service_tier".split())
+    "model messages tools tool_choice parallel_tool_calls temperature top_p n stream "
+    "stream_options stop max_tokens max_completion_tokens presence_penalty frequency_penalty "
+    "logit_bias logprobs top_logprobs user seed response_format metadata store reasoning_effort service_tier".split())
 REASONING = re.compile(r"^(o\d|gpt-5)")
 
 
@@ -58,7 +58,8 @@ def is_int(value):
 def check_schema(schema, where, name):
     """The part of JSON Schema that OpenAI checks of a function's parameters."""
     bad = f"Invalid schema for function '{name}': "
-    need(isinstance(schema, (dict, bool)), bad + f"In context={where}, it is not an object", "tools")
+    need(isinstance(schema, (dict, bool)), bad + f"In context={where}, it is not an object",
+         "tools")
     if isinstance(schema, bool):
         return
     kinds = schema.get("type", [])
@@ -96,7 +97,8 @@ def check_tools(tools):
              "that matches the pattern '^[a-zA-Z0-9_-]+$'.", where, "invalid_value")
         need(name not in names, f"Tool names must be unique: '{name}'.", where)
         names.add(name)
-        need(isinstance(function.get("description", ""), str), f"Invalid type for '{where}'.", where)
+        need(isinstance(function.get("description", ""), str), f"Invalid type for '{where}'.",
+             where)
         schema = function.get("parameters", {"type": "object", "properties": {}})
         got = schema.get("type") if isinstance(schema, dict) else schema
         need(got == "object", f"Invalid schema for function '{name}': schema must be a JSON Schema "
@@ -171,8 +173,8 @@ def check(body, models):
     need(isinstance(body, dict), "We could not parse the JSON body of your request.")
     need(isinstance(body.get("model"), str) and body["model"], "you must provide a model parameter")
     if models and body["model"] not in models:
-        raise Refused(f"The model `{body['model']}` does not exist or you do not have access to it.",
-                      404, code="model_not_found")
+        raise Refused(f"The model `{body['model']}` does not exist or you do not have access to "
+                      "it.", 404, code="model_not_found")
     for key in body:
         need(key in KNOWN, f"Unrecognized request argument supplied: {key}", key)
     check_messages(body.get("messages"))
@@ -181,7 +183,8 @@ def check(body, models):
     stream = body.get("stream", False)
     need(isinstance(stream, bool), "Invalid type for 'stream': expected a boolean.", "stream")
     need(stream or "stream_options" not in body,
-         "The 'stream_options' parameter is only allowed when 'stream' is enabled.", "stream_options")
+         "The 'stream_options' parameter is only allowed when 'stream' is enabled.",
+         "stream_options")
     reasoning = REASONING.match(body["model"])
     need(not (reasoning and "max_tokens" in body), "Unsupported parameter: 'max_tokens' is not "
          "supported with this model. Use 'max_completion_tokens' instead.", "max_tokens",
@@ -194,7 +197,8 @@ def check(body, models):
              f"Invalid '{key}': integer below minimum value. Expected a value >= 1.", key)
     temperature = body.get("temperature", 1)
     need(isinstance(temperature, (int, float)) and 0 <= temperature <= 2,
-         "Invalid 'temperature': decimal above maximum value. Expected a value <= 2.", "temperature")
+         "Invalid 'temperature': decimal above maximum value. Expected a value <= 2.",
+         "temperature")
 
 
 def wants_usage(body):
