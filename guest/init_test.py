@@ -31,7 +31,9 @@ fcntl.ioctl(s, 0x8914, struct.pack("16sh14x", b"lo", 1 | 64))
 s.close()
 if sys.argv[3] == "root":
     os.setgroups([]); os.setresgid(1000, 1000, 1000); os.setresuid(1000, 1000, 1000)
-ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)
+prctl = ctypes.CDLL(None).prctl
+prctl(38, 1, 0, 0, 0)
+prctl(1, 9)  # what unshare --kill-child asked for is forgotten when the user changes
 os.execv(sys.argv[1], ["init", sys.argv[2]])
 """
 
@@ -121,6 +123,8 @@ class Case(unittest.TestCase):
         return self.connect()
 
     def stop(self):
+        if self.init.poll() is None and self.ctl:
+            os.kill(self.host_pid, signal.SIGKILL)
         self.init.kill()
         self.init.wait()
         if self.ctl:
