@@ -9,7 +9,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <array>
 #include <cerrno>
 #include <cstring>
 #include <vector>
@@ -125,25 +124,7 @@ Result<std::optional<proto::ctl::GuestMessage>> receiveCtl(int connection) {
 }
 
 Status sendCtl(int connection, const std::string& message, std::span<const int> fds) {
-    alignas(cmsghdr) std::array<char, CMSG_SPACE(proto::ctl::kMaxFds * sizeof(int))> ancillary{};
-    iovec part{const_cast<char*>(message.data()), message.size()};
-    msghdr header{};
-    header.msg_iov = &part;
-    header.msg_iovlen = 1;
-    if (!fds.empty()) {
-        header.msg_control = ancillary.data();
-        header.msg_controllen = CMSG_SPACE(fds.size_bytes());
-        cmsghdr* control = CMSG_FIRSTHDR(&header);
-        control->cmsg_level = SOL_SOCKET;
-        control->cmsg_type = SCM_RIGHTS;
-        control->cmsg_len = CMSG_LEN(fds.size_bytes());
-        std::memcpy(CMSG_DATA(control), fds.data(), fds.size_bytes());
-    }
-    ssize_t sent;
-    do sent = ::sendmsg(connection, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
-    while (sent < 0 && errno == EINTR);
-    if (sent < 0) return errnoError(errno, "ctl.sock");
-    return {};
+    return os::sendWithFds(connection, message, fds, Deadline{BootTime{0}});  // never waits
 }
 
 }  // namespace aegis::sandbox
