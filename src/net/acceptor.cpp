@@ -29,7 +29,8 @@ constexpr std::size_t kStackFactor = 1;
 class Acceptor::Impl {
   public:
     explicit Impl(const Options& options)
-        : pool_(options.max_threads, options.max_idle_threads, options.stack_bytes * kStackFactor) {}
+        : pool_(options.max_threads, options.max_idle_threads, options.stack_bytes * kStackFactor) {
+    }
 
     ~Impl() {
         {
@@ -91,7 +92,8 @@ class Acceptor::Impl {
         for (int i = 0; i < kAcceptBatch; ++i) {
             auto accepted = os::acceptConnection(listener.fd);
             if (!accepted) {
-                // Out of descriptors or memory: the pending connection stays, so epoll would spin on it.
+                // Out of descriptors or memory: the pending connection stays, so epoll would spin
+                // on it.
                 log(LogLevel::kWarn, "cannot accept", {{"error", accepted.error().message}});
                 listener.paused = true;
                 any_paused = true;

@@ -10,10 +10,10 @@
 
 namespace aegis::net {
 
-/// One epoll thread that accepts for any number of listening sockets, and the pool of threads that serve
-/// their connections. Threads are made when needed, have small stacks, and idle ones are kept for reuse.
-/// Must outlive (by shared_ptr) the servers on it. Any thread, except that nothing here may be called from
-/// within a callback of the same acceptor.
+/// One epoll thread that accepts for any number of listening sockets, and the pool of threads that
+/// serve their connections. Threads are made when needed, have small stacks, and idle ones are kept
+/// for reuse. Must outlive (by shared_ptr) the servers on it. Any thread, except that nothing here
+/// may be called from within a callback of the same acceptor.
 class Acceptor {
   public:
     struct Options {
@@ -35,7 +35,8 @@ class Acceptor {
     /// When it returns, no callback of that socket is running or will run.
     void remove(std::uint64_t id);
 
-    /// Runs `task` on a thread of the pool; false if there are max_threads already or none can be made.
+    /// Runs `task` on a thread of the pool; false if there are max_threads already or none can be
+    /// made.
     bool run(std::function<void()> task);
     std::size_t threads() const;
 

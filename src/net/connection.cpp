@@ -71,7 +71,8 @@ Connection::Step Connection::readHead() {
     bool first = requests_ == 0;
     if (!first && buffer_.empty()) {
         setPhase(Phase::kIdle);
-        // After setPhase(): either stop() has seen this connection idle, or it is seen stopping here.
+        // After setPhase(): either stop() has seen this connection idle, or it is seen stopping
+        // here.
         if (server_.stopping()) return Refusal{};
         if (auto over = receive(in(options.idle_time_ms))) return Refusal{};
     }
@@ -144,8 +145,8 @@ Connection::Step Connection::readBody(Request& request) {
         return Refusal{status, framing.error().code, framing.error().message};
     }
     const auto& options = server_.options;
-    auto limit = options.body_limit ? options.body_limit(request.method, request.path)
-                                    : kDefaultBodyLimit;
+    auto limit =
+        options.body_limit ? options.body_limit(request.method, request.path) : kDefaultBodyLimit;
     if (framing->framing == wire::Framing::kLength && framing->length > limit)
         return Refusal{413, ErrorCode::kTooLarge,
                        fmt::format("the body is larger than {} bytes", limit)};
@@ -203,8 +204,8 @@ void Connection::refuse(const Refusal& refusal) {
                      .has_value();
 }
 
-/// Closing with unread input makes the kernel send a reset, which can overtake the answer: say that no
-/// more is coming, then take what the client still sends.
+/// Closing with unread input makes the kernel send a reset, which can overtake the answer: say that
+/// no more is coming, then take what the client still sends.
 void Connection::drain() {
     setPhase(Phase::kReading);
     ::shutdown(socket.get(), SHUT_WR);

@@ -27,7 +27,8 @@ class Server::Impl {
     /// Whether a request for that path may use this connection's place.
     bool admits(const Connection& connection, std::string_view method, std::string_view path);
     bool stopping() const { return stopping_; }
-    /// Takes the connection out and closes its socket; nothing of the server may be touched afterwards.
+    /// Takes the connection out and closes its socket; nothing of the server may be touched
+    /// afterwards.
     void forget(Connection& connection);
 
     const ServerOptions options;

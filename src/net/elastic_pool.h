@@ -6,8 +6,8 @@
 
 namespace aegis::net {
 
-/// Threads made when a task comes and none is idle; some idle ones are kept. For tasks that block for as
-/// long as a connection lives, so nothing is ever queued. Any thread.
+/// Threads made when a task comes and none is idle; some idle ones are kept. For tasks that block
+/// for as long as a connection lives, so nothing is ever queued. Any thread.
 class ElasticPool {
   public:
     ElasticPool(std::size_t max_threads, std::size_t max_idle, std::size_t stack_bytes);
@@ -23,7 +23,8 @@ class ElasticPool {
     struct State;
     static void* threadMain(void* argument);
     std::size_t stack_bytes_;
-    /// shared_ptr: a thread's last step, after the pool has stopped waiting for it, is to let go of it.
+    /// shared_ptr: a thread's last step, after the pool has stopped waiting for it, is to let go of
+    /// it.
     std::shared_ptr<State> state_;
 };
 

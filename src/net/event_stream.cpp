@@ -92,8 +92,7 @@ class StreamHub::Impl {
         auto* stream = find(id);
         if (stream == nullptr || stream->finishing) return;
         stream->finishing = true;
-        if (stream->options.chunked)
-            append(*stream, {std::string(wire::kLastChunk), empty_, {}});
+        if (stream->options.chunked) append(*stream, {std::string(wire::kLastChunk), empty_, {}});
         touch(*stream);
     }
 
@@ -158,10 +157,12 @@ class StreamHub::Impl {
             wake_.drain();
             for (std::size_t i = 0; i < n; ++i)
                 if (events[i].key != kWakeKey) onEvent(events[i]);
-            for (auto id : takeDirty()) serve(id);
+            for (auto id : takeDirty())
+                serve(id);
             if (now() >= next_scan_) scan();
         }
-        for (auto id : allIds()) end(id, StreamEnd::kShutdown);
+        for (auto id : allIds())
+            end(id, StreamEnd::kShutdown);
     }
 
     int waitMs() {
@@ -185,7 +186,8 @@ class StreamHub::Impl {
     std::vector<StreamId> allIds() const {
         std::lock_guard lock(mutex_);
         std::vector<StreamId> ids;
-        for (const auto& [id, stream] : streams_) ids.push_back(id);
+        for (const auto& [id, stream] : streams_)
+            ids.push_back(id);
         return ids;
     }
 

@@ -15,27 +15,31 @@ using StreamId = std::uint64_t;
 
 /// Why a stream ended.
 enum class StreamEnd : std::uint8_t {
-    kFinished,   ///< finish() and everything was sent
-    kGone,       ///< the client closed, half-closed or reset
-    kTooSlow,    ///< its queue outgrew the limit, or it took nothing for the progress time
-    kShutdown,   ///< the hub was destroyed, or close()
+    kFinished,  ///< finish() and everything was sent
+    kGone,      ///< the client closed, half-closed or reset
+    kTooSlow,   ///< its queue outgrew the limit, or it took nothing for the progress time
+    kShutdown,  ///< the hub was destroyed, or close()
 };
 
 struct StreamOptions {
     bool chunked = true;  ///< ResponseWriter::chunked()
     std::size_t queue_limit_bytes = 4U << 20;
-    /// Sent when nothing else was for heartbeat_ms: ": ping\n\n" for SSE, "\n" for NDJSON; empty: none.
+    /// Sent when nothing else was for heartbeat_ms: ": ping\n\n" for SSE, "\n" for NDJSON; empty:
+    /// none.
     std::string heartbeat = ": ping\n\n";
     std::int64_t heartbeat_ms = 15'000;
-    std::int64_t progress_ms = 30'000;  ///< with something queued the client must take a byte in this time
-    /// Called once on the hub's thread; must not block; may call the hub. May come before add() returns.
+    std::int64_t progress_ms =
+        30'000;  ///< with something queued the client must take a byte in this time
+    /// Called once on the hub's thread; must not block; may call the hub. May come before add()
+    /// returns.
     std::function<void(StreamId, StreamEnd)> on_closed;
 };
 
-/// One epoll thread that owns the sockets of all event streams (ResponseWriter::detach()) and writes
-/// shared, already encoded pieces to them without ever blocking. A client that is too far behind is closed;
-/// it comes back with its cursor. A long backlog is better written with ResponseWriter::write() before the
-/// socket is detached: pushed at once it would outgrow the queue of a client that is not slow. Any thread; push() from several threads keeps each caller's order.
+/// One epoll thread that owns the sockets of all event streams (ResponseWriter::detach()) and
+/// writes shared, already encoded pieces to them without ever blocking. A client that is too far
+/// behind is closed; it comes back with its cursor. A long backlog is better written with
+/// ResponseWriter::write() before the socket is detached: pushed at once it would outgrow the queue
+/// of a client that is not slow. Any thread; push() from several threads keeps each caller's order.
 class StreamHub {
   public:
     static Result<std::unique_ptr<StreamHub>> create();

@@ -48,8 +48,7 @@ TEST(StreamHub, SendsChunksInOrderAndEnds) {
     EXPECT_TRUE(hub->push(watched.id, piece("sixteen bytes...")));
     hub->finish(watched.id);
     EXPECT_FALSE(hub->push(watched.id, piece("late")));
-    EXPECT_EQ(readToEnd(watched.client.get()),
-              "3\r\none\r\n10\r\nsixteen bytes...\r\n0\r\n\r\n");
+    EXPECT_EQ(readToEnd(watched.client.get()), "3\r\none\r\n10\r\nsixteen bytes...\r\n0\r\n\r\n");
     EXPECT_EQ(watched.end(), StreamEnd::kFinished);
     EXPECT_EQ(hub->size(), 0U);
 }
@@ -98,7 +97,8 @@ TEST(StreamHub, TheTooSlowAreClosedAndSlowNobodyElse) {
     auto good = watch(*hub, options);
     auto text = piece(std::string(100'000, 'x'));
     bool open = true;
-    for (int i = 0; i < 100 && open; ++i) open = hub->push(slow.id, text);
+    for (int i = 0; i < 100 && open; ++i)
+        open = hub->push(slow.id, text);
     EXPECT_FALSE(open);
     EXPECT_EQ(slow.end(), StreamEnd::kTooSlow);
     EXPECT_TRUE(hub->push(good.id, piece("hello")));
@@ -108,7 +108,8 @@ TEST(StreamHub, TheTooSlowAreClosedAndSlowNobodyElse) {
     options.progress_ms = 50;
     options.queue_limit_bytes = 64U << 20;
     auto stalled = watch(*hub, options);
-    for (int i = 0; i < 100; ++i) hub->push(stalled.id, text);
+    for (int i = 0; i < 100; ++i)
+        hub->push(stalled.id, text);
     EXPECT_EQ(stalled.end(), StreamEnd::kTooSlow);
 }
 
@@ -146,16 +147,20 @@ TEST(StreamHub, AThousandWatchersShareTheBytes) {
     if (files.rlim_cur < 2200) GTEST_SKIP() << "too few descriptors";
     auto hub = *StreamHub::create();
     std::vector<Watched> watchers;
-    for (int i = 0; i < 1000; ++i) watchers.push_back(watch(*hub));
+    for (int i = 0; i < 1000; ++i)
+        watchers.push_back(watch(*hub));
     std::string expected;
     for (int e = 0; e < 20; ++e) {
         auto text = piece("event " + std::to_string(e));
-        for (auto& watcher : watchers) ASSERT_TRUE(hub->push(watcher.id, text));
+        for (auto& watcher : watchers)
+            ASSERT_TRUE(hub->push(watcher.id, text));
         expected += wire::encodeChunk(*text);
     }
-    for (auto& watcher : watchers) hub->finish(watcher.id);
+    for (auto& watcher : watchers)
+        hub->finish(watcher.id);
     expected += wire::kLastChunk;
-    for (auto& watcher : watchers) ASSERT_EQ(readToEnd(watcher.client.get()), expected);
+    for (auto& watcher : watchers)
+        ASSERT_EQ(readToEnd(watcher.client.get()), expected);
 }
 
 TEST(StreamHub, TakesOverFromTheServer) {
@@ -170,7 +175,8 @@ TEST(StreamHub, TakesOverFromTheServer) {
     HttpConnection client(endpointOf(*server));
     std::thread pusher([&] {
         auto id = added.get_future().get();
-        for (int i = 0; i < 100; ++i) hub->push(id, piece("data: x\n\n"));
+        for (int i = 0; i < 100; ++i)
+            hub->push(id, piece("data: x\n\n"));
         hub->finish(id);
     });
     std::size_t bytes = 0;

@@ -76,8 +76,8 @@ Result<ClientResponse> HttpConnection::run(const ClientRequest& request, Deadlin
     bool reused = static_cast<bool>(fd_);
     Exchange exchange{request, deadline, limit, on_head, on_chunk};
     auto result = attempt(exchange);
-    // A kept-alive connection may have been closed just now; nothing was answered, so where repeating does
-    // no harm it is repeated, once, on a new one (RFC 9112 section 9.3.1).
+    // A kept-alive connection may have been closed just now; nothing was answered, so where
+    // repeating does no harm it is repeated, once, on a new one (RFC 9112 section 9.3.1).
     bool stale = !result && reused && !exchange.received && result.error().code == ErrorCode::kIo;
     if (!stale || !isIdempotent(request.method) || request.body_source) return result;
     Exchange again{request, deadline, limit, on_head, on_chunk};
@@ -129,8 +129,8 @@ Status HttpConnection::sendRequest(Exchange& exchange) {
     return {};
 }
 
-/// Sends, watching for an answer that comes before the request is out: a server that refuses a large body
-/// says so and stops reading, and waiting for it to read would never end.
+/// Sends, watching for an answer that comes before the request is out: a server that refuses a
+/// large body says so and stops reading, and waiting for it to read would never end.
 Status HttpConnection::sendPiece(Exchange& exchange, std::string_view head,
                                  std::string_view bytes) {
     while (!head.empty() || !bytes.empty()) {
@@ -143,8 +143,8 @@ Status HttpConnection::sendPiece(Exchange& exchange, std::string_view head,
         }
         auto& part = head.empty() ? bytes : head;
         int more = head.empty() || bytes.empty() ? 0 : MSG_MORE;
-        auto n = ::send(fd_.get(), part.data(), std::min(part.size(), kSendBytes),
-                        MSG_NOSIGNAL | more);
+        auto n =
+            ::send(fd_.get(), part.data(), std::min(part.size(), kSendBytes), MSG_NOSIGNAL | more);
         if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
         if (n < 0) return errnoError(errno, "send");
         part.remove_prefix(static_cast<std::size_t>(n));
@@ -169,13 +169,11 @@ Result<wire::ResponseHead> HttpConnection::readHead(Exchange& exchange) {
         if (size == 0) {
             AEGIS_TRY(auto n, fill(exchange));
             if (n == 0)
-                return {ErrorCode::kIo,
-                        fmt::format("{}: closed the connection without an answer",
-                                    endpoint_.str())};
+                return {ErrorCode::kIo, fmt::format("{}: closed the connection without an answer",
+                                                    endpoint_.str())};
             continue;
         }
-        AEGIS_TRY(auto head,
-                  wire::parseResponseHead(std::string_view(buffer_).substr(0, size)));
+        AEGIS_TRY(auto head, wire::parseResponseHead(std::string_view(buffer_).substr(0, size)));
         buffer_.erase(0, size);
         scanned = 0;
         // Interim answers precede the real one; 101 is final.

@@ -27,11 +27,12 @@ struct Endpoint {
     std::string authority() const;
 };
 
-/// "host:port", "http://host:port", "[::1]:port", "unix:///path". Without a port: `default_port`, or
-/// kInvalid if that is 0. kUnsupported for https, kInvalid for anything else.
+/// "host:port", "http://host:port", "[::1]:port", "unix:///path". Without a port: `default_port`,
+/// or kInvalid if that is 0. kUnsupported for https, kInvalid for anything else.
 Result<Endpoint> parseEndpoint(std::string_view text, std::uint16_t default_port = 0);
 
-/// The next piece of a streamed upload; empty at its end. An error ends the request with that error.
+/// The next piece of a streamed upload; empty at its end. An error ends the request with that
+/// error.
 using BodySource = std::function<Result<std::string>()>;
 
 struct ClientRequest {
@@ -53,10 +54,10 @@ using OnHead = std::function<bool(const wire::ResponseHead&)>;
 /// Called with each piece of the body; false stops reading, which is not an error.
 using OnChunk = std::function<bool(std::string_view chunk)>;
 
-/// One connection, made when first needed, kept alive and made anew when the peer closed it. One request
-/// at a time: one thread, but for cancel(). Errors: kUnreachable (no connection), kTimeout, kCancelled,
-/// kTooLarge, kInvalid (the answer is no HTTP), kIo (cut in the middle). A status of 400 and above is an
-/// answer, not an error.
+/// One connection, made when first needed, kept alive and made anew when the peer closed it. One
+/// request at a time: one thread, but for cancel(). Errors: kUnreachable (no connection), kTimeout,
+/// kCancelled, kTooLarge, kInvalid (the answer is no HTTP), kIo (cut in the middle). A status of
+/// 400 and above is an answer, not an error.
 class HttpConnection {
   public:
     explicit HttpConnection(Endpoint endpoint);
@@ -77,8 +78,8 @@ class HttpConnection {
 
   private:
     struct Exchange;
-    Result<ClientResponse> run(const ClientRequest& request, Deadline deadline,
-                               std::uint64_t limit, const OnHead& on_head, const OnChunk& on_chunk);
+    Result<ClientResponse> run(const ClientRequest& request, Deadline deadline, std::uint64_t limit,
+                               const OnHead& on_head, const OnChunk& on_chunk);
     Result<ClientResponse> attempt(Exchange& exchange);
     Status connect(Deadline deadline);
     Status sendRequest(Exchange& exchange);

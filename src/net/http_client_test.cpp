@@ -49,8 +49,8 @@ TEST(Endpoint, Forms) {
     EXPECT_EQ(parseEndpoint("[::1]", 9090)->host, "::1");
     EXPECT_EQ(parseEndpoint("unix:///run/x.sock")->path, "/run/x.sock");
     EXPECT_EQ(parseEndpoint("https://h:1").error().code, ErrorCode::kUnsupported);
-    for (auto* bad : {"", "h", ":80", "h:", "h:x", "h:99999", "h:0", "::1", "[::1", "[::1]x", "h:1/x",
-                      "unix://x", "a b:1", "u@h:1"})
+    for (auto* bad : {"", "h", ":80", "h:", "h:x", "h:99999", "h:0", "::1", "[::1", "[::1]x",
+                      "h:1/x", "unix://x", "a b:1", "u@h:1"})
         EXPECT_FALSE(parseEndpoint(bad)) << bad;
 }
 
@@ -97,7 +97,8 @@ TEST(HttpClient, StreamsAnUploadAndADownload) {
     request.method = "PUT";
     int pieces = 0;
     request.body_source = [&]() -> Result<std::string> {
-        return ++pieces > 30 ? std::string() : std::string(300'000, static_cast<char>('a' + pieces));
+        return ++pieces > 30 ? std::string()
+                             : std::string(300'000, static_cast<char>('a' + pieces));
     };
     std::string got;
     int status = 0;
@@ -177,12 +178,14 @@ TEST(HttpClient, DeadlineAndUnreachable) {
 }
 
 TEST(HttpClient, Framings) {
-    EXPECT_EQ(ask("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")->body,
-              "hi");
+    EXPECT_EQ(
+        ask("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")->body,
+        "hi");
     EXPECT_EQ(ask("HTTP/1.0 200 OK\r\n\r\nuntil close")->body, "until close");
     EXPECT_EQ(ask("HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n")->body, "");
-    EXPECT_EQ(ask("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")->body,
-              "hi");
+    EXPECT_EQ(
+        ask("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n")->body,
+        "hi");
 }
 
 TEST(HttpClient, BrokenAnswers) {

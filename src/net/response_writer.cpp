@@ -47,8 +47,7 @@ std::string errorBody(ErrorCode code, std::string_view message) {
 
 Status ResponseWriter::transmit(std::string_view head, std::string_view body) {
     auto progress_ms = connection_.server().options.write_progress_ms;
-    auto sent =
-        os::sendAll(connection_.socket.get(), head, body, progress_ms, Deadline::never());
+    auto sent = os::sendAll(connection_.socket.get(), head, body, progress_ms, Deadline::never());
     if (!sent) phase_ = Phase::kFailed;
     return sent;
 }

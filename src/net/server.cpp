@@ -44,8 +44,8 @@ Status Server::Impl::listen(os::Fd listener, std::string unix_path) {
     if (kind == PeerKind::kTcp) {
         AEGIS_TRY(port, os::localPort(listener_.get()));
     }
-    AEGIS_TRY(accept_id_, options.acceptor->add(
-                              listener_.get(), [this](os::Fd s) { onAccept(std::move(s)); }));
+    AEGIS_TRY(accept_id_,
+              options.acceptor->add(listener_.get(), [this](os::Fd s) { onAccept(std::move(s)); }));
     return {};
 }
 
@@ -54,8 +54,8 @@ void Server::Impl::onAccept(os::Fd socket) {
     std::shared_ptr<Connection> connection;
     {
         std::lock_guard lock(mutex);
-        auto general = options.max_connections - std::min(options.reserved_connections,
-                                                          options.max_connections);
+        auto general = options.max_connections -
+                       std::min(options.reserved_connections, options.max_connections);
         if (live() >= general) evictIdle();
         if (live() >= options.max_connections) return turnAway(socket);
         connection = std::make_shared<Connection>(*this, std::move(socket));
@@ -68,8 +68,8 @@ void Server::Impl::onAccept(os::Fd socket) {
     forget(*connection);
 }
 
-/// Asks the connection that has been waiting longest between requests to close. A request already in its
-/// receive buffer is still served.
+/// Asks the connection that has been waiting longest between requests to close. A request already
+/// in its receive buffer is still served.
 void Server::Impl::evictIdle() {
     Connection* oldest = nullptr;
     for (auto* c : connections_) {
@@ -86,8 +86,8 @@ bool Server::Impl::admits(const Connection& connection, std::string_view method,
                           std::string_view path) {
     {
         std::lock_guard lock(mutex);
-        auto general = options.max_connections - std::min(options.reserved_connections,
-                                                          options.max_connections);
+        auto general = options.max_connections -
+                       std::min(options.reserved_connections, options.max_connections);
         if (!connection.in_reserve || live() <= general) return true;
     }
     return options.reserved_path && options.reserved_path(method, path);
@@ -97,7 +97,8 @@ void Server::Impl::forget(Connection& connection) {
     std::lock_guard lock(mutex);
     connections_.erase(&connection);
     if (connection.evicted) --evicted_;
-    // Under the lock: stop() and evictIdle() must never shut down a number that is somebody else's by now.
+    // Under the lock: stop() and evictIdle() must never shut down a number that is somebody else's
+    // by now.
     connection.socket.reset();
     changed_.notify_all();
 }

@@ -15,7 +15,8 @@
 #include "wire/headers.h"
 #include "wire/target.h"
 
-/// A small blocking HTTP/1.1 server: one thread per open connection, taken from the acceptor's pool.
+/// A small blocking HTTP/1.1 server: one thread per open connection, taken from the acceptor's
+/// pool.
 namespace aegis::net {
 
 enum class PeerKind : std::uint8_t { kTcp, kUnix };
@@ -40,16 +41,17 @@ struct Request {
 
 class Connection;
 
-/// Answers one request, once: either send(), or begin(), write()… and end(). Used on the handler's thread,
-/// and only until the handler returns. HEAD and 204/304 suppress bodies by themselves.
+/// Answers one request, once: either send(), or begin(), write() and end(). Used on the handler's
+/// thread, and only until the handler returns. HEAD and 204/304 suppress bodies by themselves.
 class ResponseWriter {
   public:
     explicit ResponseWriter(Connection& connection) : connection_(connection) {}
     ResponseWriter(const ResponseWriter&) = delete;
     ResponseWriter& operator=(const ResponseWriter&) = delete;
 
-    /// A whole answer. Content-Length, Date and Connection are set here. Errors are kIo (the client is
-    /// gone) and kTimeout (it takes nothing); a handler may ignore them. Interim 1xx are not for sending.
+    /// A whole answer. Content-Length, Date and Connection are set here. Errors are kIo (the client
+    /// is gone) and kTimeout (it takes nothing); a handler may ignore them. Interim 1xx are not for
+    /// sending.
     Status send(int status, wire::Headers headers, std::string_view body);
     /// The same with `Content-Type: application/json`.
     Status sendJson(int status, std::string_view json);
@@ -60,8 +62,8 @@ class ResponseWriter {
     Status begin(int status, wire::Headers headers);
     /// One flushed piece. Waits while the client takes at least a byte every write_progress_ms.
     Status write(std::string_view bytes);
-    /// The proper end. A handler that returns after begin() without end() cuts the answer: the client sees
-    /// a broken body, as it should when something failed half-way.
+    /// The proper end. A handler that returns after begin() without end() cuts the answer: the
+    /// client sees a broken body, as it should when something failed half-way.
     Status end();
 
     /// Whether the client has closed, half-closed or reset. Never waits.
@@ -69,9 +71,9 @@ class ResponseWriter {
     /// Polls readable or hung up when clientGone() may have changed; for waiting on it with others.
     int socket() const;
 
-    /// After begin(): hands the socket (non-blocking, still open) to someone else, an event stream. The
-    /// connection no longer counts for the server and stop() does not touch it; write() and end() are no
-    /// longer allowed. Empty if the client is to get no body (HEAD): then just return.
+    /// After begin(): hands the socket (non-blocking, still open) to someone else, an event stream.
+    /// The connection no longer counts for the server and stop() does not touch it; write() and
+    /// end() are no longer allowed. Empty if the client is to get no body (HEAD): then just return.
     os::Fd detach();
     /// After begin(): whether pieces must be sent as chunks (false: HTTP/1.0, until close).
     bool chunked() const { return chunked_; }
@@ -97,7 +99,8 @@ using Handler = std::function<void(const Request&, ResponseWriter&)>;
 struct ServerOptions {
     std::string name = "http";  ///< for the log
     std::size_t max_connections = 256;
-    /// Of these, kept for requests that `reserved_path` accepts; the others get 503 when only they are left.
+    /// Of these, kept for requests that `reserved_path` accepts; the others get 503 when only they
+    /// are left.
     std::size_t reserved_connections = 0;
     std::function<bool(std::string_view method, std::string_view path)> reserved_path;
 
@@ -110,13 +113,14 @@ struct ServerOptions {
     std::int64_t write_progress_ms = 30'000;  ///< the client must take at least a byte in this time
     std::size_t max_requests = 100'000;       ///< on one connection, then it is closed
 
-    /// Shared by many servers; not set: the server makes its own. shared_ptr because servers come and go
-    /// in any order and the last one ends the threads.
+    /// Shared by many servers; not set: the server makes its own. shared_ptr because servers come
+    /// and go in any order and the last one ends the threads.
     std::shared_ptr<Acceptor> acceptor;
 };
 
-/// A listening server. Serves from its creation until stop() or its destruction. Requests that the server
-/// itself refuses get 400, 408, 413, 417, 431, 501, 503 or 505 with the JSON error body. Any thread.
+/// A listening server. Serves from its creation until stop() or its destruction. Requests that the
+/// server itself refuses get 400, 408, 413, 417, 431, 501, 503 or 505 with the JSON error body. Any
+/// thread.
 class Server {
   public:
     /// `address` numeric or a name; port 0 picks a free one. kConflict if it is taken.
@@ -133,7 +137,8 @@ class Server {
     std::size_t connections() const;
 
     /// Stops accepting, closes connections between requests, waits for running handlers until the
-    /// deadline, then shuts their sockets down and waits for them to come back. Later calls do nothing.
+    /// deadline, then shuts their sockets down and waits for them to come back. Later calls do
+    /// nothing.
     void stop(Deadline deadline);
 
   private:

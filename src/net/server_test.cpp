@@ -21,7 +21,8 @@ bool has(const std::string& text, std::string_view part) {
 
 std::size_t occurrences(const std::string& text, std::string_view part) {
     std::size_t n = 0;
-    for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++n;
+    for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + 1))
+        ++n;
     return n;
 }
 
@@ -42,7 +43,8 @@ TEST(Server, AnswersAndCloses) {
 
 TEST(Server, KeepsAliveAndPipelines) {
     std::string requests;
-    for (int i = 0; i < 50; ++i) requests += kGet;
+    for (int i = 0; i < 50; ++i)
+        requests += kGet;
     auto answer = exchange(requests + std::string(kGetClose));
     EXPECT_EQ(occurrences(answer, "HTTP/1.1 200 OK"), 51U);
     EXPECT_EQ(occurrences(answer, "Connection: close"), 1U);
@@ -54,14 +56,16 @@ TEST(Server, TakesARequestByteByByte) {
     std::string_view bytes =
         "\r\nPOST /p HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
         "3\r\nabc\r\n0\r\n\r\n";
-    for (char c : bytes) client.send({&c, 1});
+    for (char c : bytes)
+        client.send({&c, 1});
     EXPECT_TRUE(client.readToEnd().ends_with("POST /p abc"));
 }
 
 TEST(Server, Http10) {
     auto plain = exchange("GET /x HTTP/1.0\r\n\r\n");
     EXPECT_TRUE(has(plain, "Connection: close"));
-    auto kept = exchange("GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /y HTTP/1.0\r\n\r\n");
+    auto kept =
+        exchange("GET /x HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /y HTTP/1.0\r\n\r\n");
     EXPECT_EQ(occurrences(kept, "HTTP/1.1 200 OK"), 2U);
     EXPECT_TRUE(has(kept, "Connection: keep-alive"));
 }
@@ -82,7 +86,8 @@ TEST(Server, ExpectContinue) {
     EXPECT_TRUE(client.readUntil("POST /p hi").ends_with("POST /p hi"));
 
     RawClient large(server->port());
-    large.send("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\nExpect: 100-continue\r\n\r\n");
+    large.send(
+        "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999\r\nExpect: 100-continue\r\n\r\n");
     auto refused = large.readToEnd();
     EXPECT_TRUE(refused.starts_with("HTTP/1.1 413 ")) << refused;
 
@@ -138,7 +143,8 @@ TEST(Server, DribbledHeadIsCutByAnAbsoluteDeadline) {
     RawClient client(server->port());
     client.send("GET / HTTP/1.1\r\n");
     // Keeps sending a byte each time poll gives up waiting: activity must not extend the deadline.
-    while (!os::waitReady(client.fd(), POLLIN, soon(10))) client.send("a");
+    while (!os::waitReady(client.fd(), POLLIN, soon(10)))
+        client.send("a");
     EXPECT_TRUE(client.readToEnd().starts_with("HTTP/1.1 408 "));
 }
 
@@ -204,12 +210,14 @@ TEST(Server, StreamsChunksAndNoticesThatTheClientIsGone) {
         EXPECT_TRUE(os::waitReady(writer.socket(), POLLRDHUP, soon()));
         bool gone = writer.clientGone();
         bool failed = false;
-        for (int i = 0; i < 1000 && !failed; ++i) failed = !writer.write(std::string(1000, 'x'));
+        for (int i = 0; i < 1000 && !failed; ++i)
+            failed = !writer.write(std::string(1000, 'x'));
         noticed.set_value(gone && failed);
     });
     RawClient whole(server->port());
     whole.send("GET /end HTTP/1.1\r\nHost: x\r\n\r\n");
-    EXPECT_TRUE(whole.readUntil("0\r\n\r\n").ends_with("\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"));
+    EXPECT_TRUE(
+        whole.readUntil("0\r\n\r\n").ends_with("\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"));
     whole.received().clear();
     whole.send(kGetClose);
     EXPECT_TRUE(has(whole.readUntil("one"), "chunked"));
@@ -241,7 +249,8 @@ TEST(Server, StalledReaderIsGivenUp) {
         [&](const Request&, ResponseWriter& writer) {
             ASSERT_TRUE(writer.begin(200, {}));
             Status status;
-            while (status) status = writer.write(std::string(1U << 20, 'x'));
+            while (status)
+                status = writer.write(std::string(1U << 20, 'x'));
             seen.set_value(status.error().code);
         },
         options);
@@ -301,7 +310,8 @@ TEST(Server, TwoHundredParallelClients) {
         clients.back()->send(kGetClose);
     }
     int answered = 0;
-    for (auto& client : clients) answered += client->readToEnd().ends_with("GET /b ") ? 1 : 0;
+    for (auto& client : clients)
+        answered += client->readToEnd().ends_with("GET /b ") ? 1 : 0;
     EXPECT_EQ(answered, 200);
 }
 
@@ -390,20 +400,19 @@ TEST(Server, UnixSocketsTellThePeerAndAreManyOnOneAcceptor) {
         ServerOptions options;
         options.acceptor = acceptor;
         options.max_connections = 16;
-        auto server = Server::listenUnix(
-            dir + "/" + std::to_string(i), 0600, options,
-            [i](const Request& request, ResponseWriter& writer) {
-                EXPECT_EQ(request.peer.kind, PeerKind::kUnix);
-                EXPECT_EQ(request.peer.cred.pid, ::getpid());
-                (void)writer.send(200, {}, std::to_string(i));
-            });
+        auto server = Server::listenUnix(dir + "/" + std::to_string(i), 0600, options,
+                                         [i](const Request& request, ResponseWriter& writer) {
+                                             EXPECT_EQ(request.peer.kind, PeerKind::kUnix);
+                                             EXPECT_EQ(request.peer.cred.pid, ::getpid());
+                                             (void)writer.send(200, {}, std::to_string(i));
+                                         });
         ASSERT_TRUE(server) << server.error().message;
         servers.push_back(std::move(*server));
     }
     EXPECT_EQ(acceptor->threads(), 0U);
     for (int i = 0; i < 200; ++i) {
         auto path = dir + "/" + std::to_string(i);
-        struct stat st {};
+        struct stat st{};
         ASSERT_EQ(::stat(path.c_str(), &st), 0);
         EXPECT_EQ(st.st_mode & 0777, 0600U);
         auto answer = fetch(*parseEndpoint("unix://" + path), {}, soon());

@@ -49,9 +49,8 @@ Result<sockaddr_un> unixAddress(const std::string& path) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     if (path.empty() || path.size() >= sizeof(address.sun_path))
-        return {ErrorCode::kInvalid,
-                fmt::format("{}: a unix socket's path has 1 to {} bytes", path,
-                            sizeof(address.sun_path) - 1)};
+        return {ErrorCode::kInvalid, fmt::format("{}: a unix socket's path has 1 to {} bytes", path,
+                                                 sizeof(address.sun_path) - 1)};
     std::memcpy(address.sun_path, path.data(), path.size());
     return address;
 }
@@ -65,7 +64,8 @@ void setNoDelay(int fd) {
     ::setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
-/// A peer that vanished without a word is noticed within a minute or two, not after the kernel's hours.
+/// A peer that vanished without a word is noticed within a minute or two, not after the kernel's
+/// hours.
 void setKeepAlive(int fd) {
     auto set = [fd](int level, int name, int value) {
         ::setsockopt(fd, level, name, &value, sizeof value);
@@ -113,7 +113,7 @@ Result<Fd> listenOn(const addrinfo& address, const std::string& what, int backlo
 
 /// Removes a socket file that nobody listens on any more.
 Status clearStale(const std::string& path, const sockaddr_un& address) {
-    struct stat st {};
+    struct stat st{};
     if (::lstat(path.c_str(), &st) != 0)
         return errno == ENOENT ? Status{} : Status{errnoError(errno, path)};
     if (!S_ISSOCK(st.st_mode))
@@ -158,7 +158,8 @@ Result<Fd> listenUnix(const std::string& path, unsigned mode, int backlog) {
     AEGIS_CHECK(clearStale(path, address));
     Fd fd(::socket(AF_UNIX, kStream, 0));
     if (!fd) return errnoError(errno, "socket");
-    // The file is born with the socket's own mode (less the umask), so it is never open to more than `mode`.
+    // The file is born with the socket's own mode (less the umask), so it is never open to more
+    // than `mode`.
     if (::fchmod(fd.get(), mode) != 0) return errnoError(errno, path);
     if (::bind(fd.get(), generic(address), sizeof address) != 0) return errnoError(errno, path);
     if (::chmod(path.c_str(), mode) != 0 || ::listen(fd.get(), backlog) != 0) {
@@ -181,8 +182,7 @@ Result<Fd> connectTcp(const std::string& host, std::uint16_t port, Deadline dead
             last = errnoError(errno, "socket");
             continue;
         }
-        auto done =
-            finishConnect(fd.get(), a->ai_addr, a->ai_addrlen, what, deadline, cancel_fd);
+        auto done = finishConnect(fd.get(), a->ai_addr, a->ai_addrlen, what, deadline, cancel_fd);
         if (done) {
             setNoDelay(fd.get());
             return fd;
@@ -253,7 +253,8 @@ Status waitReady(int fd, short events, Deadline deadline, int cancel_fd) {
         // poll(2) leaves out negative descriptors by itself.
         std::array<pollfd, 2> polled{pollfd{fd, events, 0}, pollfd{cancel_fd, POLLIN, 0}};
         auto left = deadline.leftMs(systemClock().boot());
-        auto timeout = deadline.isNever() ? -1 : static_cast<int>(std::min<std::int64_t>(left, INT_MAX));
+        auto timeout =
+            deadline.isNever() ? -1 : static_cast<int>(std::min<std::int64_t>(left, INT_MAX));
         int n = ::poll(polled.data(), polled.size(), timeout);
         if (n < 0 && errno != EINTR) return errnoError(errno, "poll");
         if (n > 0 && polled[1].revents != 0) return {ErrorCode::kCancelled, "cancelled"};

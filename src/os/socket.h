@@ -13,10 +13,10 @@
 #include "base/time.h"
 #include "os/fd.h"
 
-/// Stream sockets and what is needed to wait on them. Every descriptor made here is close-on-exec and
-/// non-blocking; the functions that wait do it with poll(2) until their Deadline (kTimeout). `cancel_fd`,
-/// where there is one, ends a wait with kCancelled as soon as it is readable (an EventFd); -1 is none.
-/// No call raises SIGPIPE. Any thread.
+/// Stream sockets and what is needed to wait on them. Every descriptor made here is close-on-exec
+/// and non-blocking; the functions that wait do it with poll(2) until their Deadline (kTimeout).
+/// `cancel_fd`, where there is one, ends a wait with kCancelled as soon as it is readable (an
+/// EventFd); -1 is none. No call raises SIGPIPE. Any thread.
 namespace aegis::os {
 
 struct PeerCred {
@@ -25,18 +25,18 @@ struct PeerCred {
     gid_t gid = 0;
 };
 
-/// A listening TCP socket on a numeric address or a name ("127.0.0.1", "::1", "localhost"); port 0 picks
-/// a free one. kConflict if the address is in use.
+/// A listening TCP socket on a numeric address or a name ("127.0.0.1", "::1", "localhost"); port 0
+/// picks a free one. kConflict if the address is in use.
 Result<Fd> listenTcp(const std::string& host, std::uint16_t port, int backlog = 512);
 /// The local port of a TCP socket.
 Result<std::uint16_t> localPort(int fd);
 
-/// A listening unix socket with exactly `mode`. A socket file that nobody listens on is replaced; kConflict
-/// if somebody does or the path is no socket; kInvalid if it is longer than 107 bytes.
+/// A listening unix socket with exactly `mode`. A socket file that nobody listens on is replaced;
+/// kConflict if somebody does or the path is no socket; kInvalid if it is longer than 107 bytes.
 Result<Fd> listenUnix(const std::string& path, unsigned mode, int backlog = 512);
 
-/// Resolves (getaddrinfo may block beyond the deadline for a name that is not numeric) and tries each
-/// address in turn. kUnreachable when refused or unknown.
+/// Resolves (getaddrinfo may block beyond the deadline for a name that is not numeric) and tries
+/// each address in turn. kUnreachable when refused or unknown.
 Result<Fd> connectTcp(const std::string& host, std::uint16_t port, Deadline deadline,
                       int cancel_fd = -1);
 /// kUnreachable when nobody listens or the file is missing.
@@ -56,11 +56,12 @@ Result<std::pair<Fd, Fd>> socketPair();
 /// Waits until `fd` is ready for `events` (POLLIN, POLLOUT; errors and hang-ups count as ready).
 Status waitReady(int fd, short events, Deadline deadline, int cancel_fd = -1);
 
-/// Receives what is there, at least one byte; 0 is the end of the stream. kIo when the peer reset it.
+/// Receives what is there, at least one byte; 0 is the end of the stream. kIo when the peer reset
+/// it.
 Result<std::size_t> recvSome(int fd, std::span<char> out, Deadline deadline, int cancel_fd = -1);
 
-/// Sends all of `head` then `body`. The peer must take at least a byte every `progress_ms`, and all of it
-/// by the deadline. kIo when the peer is gone.
+/// Sends all of `head` then `body`. The peer must take at least a byte every `progress_ms`, and all
+/// of it by the deadline. kIo when the peer is gone.
 Status sendAll(int fd, std::string_view head, std::string_view body, std::int64_t progress_ms,
                Deadline deadline, int cancel_fd = -1);
 
@@ -73,7 +74,8 @@ struct MessageWithFds {
     std::string bytes;  ///< empty at the end of the stream
     std::vector<Fd> fds;
 };
-/// Receives up to `max_bytes` and up to 8 descriptors; more than `max_fds` is kInvalid (all are closed).
+/// Receives up to `max_bytes` and up to 8 descriptors; more than `max_fds` is kInvalid (all are
+/// closed).
 Result<MessageWithFds> recvWithFds(int fd, std::size_t max_bytes, std::size_t max_fds,
                                    Deadline deadline);
 

@@ -25,7 +25,7 @@ TEST(UnixSocket, HasExactlyItsModeAndReplacesOnlyTheStale) {
     auto path = tempPath("mode");
     auto first = listenUnix(path, 0666);
     ASSERT_TRUE(first) << first.error().message;
-    struct stat st {};
+    struct stat st{};
     ASSERT_EQ(::stat(path.c_str(), &st), 0);
     EXPECT_EQ(st.st_mode & 0777, 0666U);
 

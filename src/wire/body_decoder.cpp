@@ -19,13 +19,19 @@ Status tooLarge(std::uint64_t limit) {
 
 BodyDecoder::BodyDecoder(BodyFraming framing, std::uint64_t limit) : limit_(limit) {
     switch (framing.framing) {
-        case Framing::kNone: state_ = State::kDone; break;
+        case Framing::kNone:
+            state_ = State::kDone;
+            break;
         case Framing::kLength:
             state_ = framing.length == 0 ? State::kDone : State::kData;
             left_ = framing.length;
             break;
-        case Framing::kChunked: state_ = State::kSize; break;
-        case Framing::kUntilClose: state_ = State::kUntilClose; break;
+        case Framing::kChunked:
+            state_ = State::kSize;
+            break;
+        case Framing::kUntilClose:
+            state_ = State::kUntilClose;
+            break;
     }
 }
 
@@ -84,7 +90,8 @@ Status BodyDecoder::onSizeLine() {
     std::uint64_t size = 0;
     const auto* end = line_.data() + line_.size();
     auto [at, ec] = std::from_chars(line_.data(), end, size, 16);
-    // Extensions are allowed and ignored; anything else after the digits is two readings waiting to differ.
+    // Extensions are allowed and ignored; anything else after the digits is two readings waiting to
+    // differ.
     bool clean = at == end || *at == ';';
     if (ec != std::errc{} || !clean || line_[0] == '-' || at - line_.data() > 15)
         return {ErrorCode::kInvalid, "malformed chunk size"};

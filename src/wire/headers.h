@@ -13,8 +13,8 @@ struct HeaderField {
     std::string value;
 };
 
-/// The fields of an HTTP head in their order. Names compare without regard to ASCII case. A value; any
-/// thread, one at a time.
+/// The fields of an HTTP head in their order. Names compare without regard to ASCII case. A value;
+/// any thread, one at a time.
 class Headers {
   public:
     Headers() = default;
@@ -44,8 +44,8 @@ class Headers {
 /// ASCII case-insensitive equality.
 bool equalsNoCase(std::string_view a, std::string_view b);
 
-/// Whether `name` is an RFC 9110 token and `value` holds no control character but tab: only such fields
-/// may be sent.
+/// Whether `name` is an RFC 9110 token and `value` holds no control character but tab: only such
+/// fields may be sent.
 bool isValidField(std::string_view name, std::string_view value);
 
 }  // namespace aegis::wire

@@ -5,6 +5,7 @@
 #include <boost/beast/http/basic_parser.hpp>
 #include <charconv>
 #include <limits>
+#include <utility>
 
 namespace aegis::wire {
 namespace {
@@ -93,10 +94,8 @@ Result<std::uint64_t> contentLength(const Headers& headers) {
 Result<BodyFraming> declaredFraming(int minor_version, const Headers& headers) {
     bool has_length = headers.find("Content-Length") != nullptr;
     if (headers.find("Transfer-Encoding") != nullptr) {
-        if (has_length)
-            return {ErrorCode::kInvalid, "both Content-Length and Transfer-Encoding"};
-        if (minor_version == 0)
-            return {ErrorCode::kInvalid, "Transfer-Encoding in HTTP/1.0"};
+        if (has_length) return {ErrorCode::kInvalid, "both Content-Length and Transfer-Encoding"};
+        if (minor_version == 0) return {ErrorCode::kInvalid, "Transfer-Encoding in HTTP/1.0"};
         if (headers.count("Transfer-Encoding") > 1)
             return {ErrorCode::kInvalid, "several Transfer-Encoding fields"};
         if (!equalsNoCase(headers.get("Transfer-Encoding"), "chunked"))
@@ -114,6 +113,47 @@ void appendFields(std::string& out, const Headers& headers) {
             fmt::format_to(std::back_inserter(out), "{}: {}\r\n", field.name, field.value);
     out += "\r\n";
 }
+
+constexpr std::pair<int, std::string_view> kPhrases[] = {{100, "Continue"},
+                                                         {101, "Switching Protocols"},
+                                                         {200, "OK"},
+                                                         {201, "Created"},
+                                                         {202, "Accepted"},
+                                                         {204, "No Content"},
+                                                         {206, "Partial Content"},
+                                                         {301, "Moved Permanently"},
+                                                         {302, "Found"},
+                                                         {304, "Not Modified"},
+                                                         {307, "Temporary Redirect"},
+                                                         {308, "Permanent Redirect"},
+                                                         {400, "Bad Request"},
+                                                         {401, "Unauthorized"},
+                                                         {402, "Payment Required"},
+                                                         {403, "Forbidden"},
+                                                         {404, "Not Found"},
+                                                         {405, "Method Not Allowed"},
+                                                         {406, "Not Acceptable"},
+                                                         {408, "Request Timeout"},
+                                                         {409, "Conflict"},
+                                                         {410, "Gone"},
+                                                         {411, "Length Required"},
+                                                         {412, "Precondition Failed"},
+                                                         {413, "Content Too Large"},
+                                                         {414, "URI Too Long"},
+                                                         {415, "Unsupported Media Type"},
+                                                         {416, "Range Not Satisfiable"},
+                                                         {417, "Expectation Failed"},
+                                                         {422, "Unprocessable Content"},
+                                                         {429, "Too Many Requests"},
+                                                         {431, "Request Header Fields Too Large"},
+                                                         {499, "Client Closed Request"},
+                                                         {500, "Internal Server Error"},
+                                                         {501, "Not Implemented"},
+                                                         {502, "Bad Gateway"},
+                                                         {503, "Service Unavailable"},
+                                                         {504, "Gateway Timeout"},
+                                                         {505, "HTTP Version Not Supported"},
+                                                         {507, "Insufficient Storage"}};
 
 }  // namespace
 
@@ -192,49 +232,9 @@ std::string encodeChunk(std::string_view bytes) {
 }
 
 std::string_view reasonPhrase(int status) {
-    switch (status) {
-        case 100: return "Continue";
-        case 101: return "Switching Protocols";
-        case 200: return "OK";
-        case 201: return "Created";
-        case 202: return "Accepted";
-        case 204: return "No Content";
-        case 206: return "Partial Content";
-        case 301: return "Moved Permanently";
-        case 302: return "Found";
-        case 304: return "Not Modified";
-        case 307: return "Temporary Redirect";
-        case 308: return "Permanent Redirect";
-        case 400: return "Bad Request";
-        case 401: return "Unauthorized";
-        case 402: return "Payment Required";
-        case 403: return "Forbidden";
-        case 404: return "Not Found";
-        case 405: return "Method Not Allowed";
-        case 406: return "Not Acceptable";
-        case 408: return "Request Timeout";
-        case 409: return "Conflict";
-        case 410: return "Gone";
-        case 411: return "Length Required";
-        case 412: return "Precondition Failed";
-        case 413: return "Content Too Large";
-        case 414: return "URI Too Long";
-        case 415: return "Unsupported Media Type";
-        case 416: return "Range Not Satisfiable";
-        case 417: return "Expectation Failed";
-        case 422: return "Unprocessable Content";
-        case 429: return "Too Many Requests";
-        case 431: return "Request Header Fields Too Large";
-        case 499: return "Client Closed Request";
-        case 500: return "Internal Server Error";
-        case 501: return "Not Implemented";
-        case 502: return "Bad Gateway";
-        case 503: return "Service Unavailable";
-        case 504: return "Gateway Timeout";
-        case 505: return "HTTP Version Not Supported";
-        case 507: return "Insufficient Storage";
-        default: return "Unknown";
-    }
+    for (const auto& [code, phrase] : kPhrases)
+        if (code == status) return phrase;
+    return "Unknown";
 }
 
 }  // namespace aegis::wire

@@ -79,7 +79,8 @@ TEST(Http1, RefusesWhatTwoParsersCouldReadDifferently) {
 
 TEST(Http1, BoundsTheHead) {
     std::string many = "GET / HTTP/1.1\r\nHost: x\r\n";
-    for (std::size_t i = 0; i < kMaxHeaderFields; ++i) many += "a: b\r\n";
+    for (std::size_t i = 0; i < kMaxHeaderFields; ++i)
+        many += "a: b\r\n";
     EXPECT_EQ(headError(many + "\r\n"), ErrorCode::kTooLarge);
     std::string large = "GET / HTTP/1.1\r\nHost: x\r\nA: " + std::string(kDefaultHeadLimit, 'a');
     EXPECT_EQ(headError(large), ErrorCode::kTooLarge);
@@ -192,13 +193,15 @@ TEST(Target, Query) {
     EXPECT_EQ(target->query.find("missing"), nullptr);
     EXPECT_EQ(target->query.size(), 5U);
     std::string many = "/?";
-    for (int i = 0; i < 101; ++i) many += "a&";
+    for (int i = 0; i < 101; ++i)
+        many += "a&";
     EXPECT_FALSE(parseTarget(many));
 }
 
 TEST(Percent, RoundTrips) {
     std::string all;
-    for (int c = 1; c < 256; ++c) all.push_back(static_cast<char>(c));
+    for (int c = 1; c < 256; ++c)
+        all.push_back(static_cast<char>(c));
     EXPECT_EQ(percentDecode(percentEncode(all)), all);
     EXPECT_EQ(percentEncode("a/b c", true), "a/b%20c");
 }

@@ -9,8 +9,8 @@
 
 namespace aegis::wire {
 
-/// Splits a stream of newline-delimited JSON into lines, in pieces cut anywhere. A CR before the LF and
-/// empty lines are dropped; what a line holds is the caller's to parse. One thread.
+/// Splits a stream of newline-delimited JSON into lines, in pieces cut anywhere. A CR before the LF
+/// and empty lines are dropped; what a line holds is the caller's to parse. One thread.
 class LineSplitter {
   public:
     /// The view ends with the call.

@@ -18,8 +18,8 @@ struct SseEvent {
     std::optional<std::int64_t> retry_ms;
 };
 
-/// The event as bytes, blank line included. Line breaks in event and id are left out, CR and CRLF in data
-/// become line breaks.
+/// The event as bytes, blank line included. Line breaks in event and id are left out, CR and CRLF
+/// in data become line breaks.
 std::string encodeSse(const SseEvent& event);
 
 /// A comment, as a heartbeat: ": text\n\n".

@@ -15,8 +15,8 @@ int hexValue(char c) {
 }
 
 bool isUnreserved(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-           c == '-' || c == '.' || c == '_' || c == '~';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '.' || c == '_' || c == '~';
 }
 
 Result<std::string> normalisePath(std::string_view decoded) {
@@ -35,7 +35,8 @@ Result<std::string> normalisePath(std::string_view decoded) {
         }
     }
     std::string path;
-    for (auto segment : segments) path.append("/").append(segment);
+    for (auto segment : segments)
+        path.append("/").append(segment);
     return path.empty() ? "/" : path;
 }
 

@@ -33,8 +33,9 @@ struct Target {
     Query query;
 };
 
-/// Splits and decodes a request target in origin, absolute ("http://…") or asterisk form. kInvalid for
-/// malformed escapes, NUL, control characters or spaces, a path that climbs above its root, a fragment.
+/// Splits and decodes a request target: origin, absolute ("http://…") or asterisk form. kInvalid
+/// for malformed escapes, NUL, control characters or spaces, a path that climbs above its root, a
+/// fragment.
 /// "%2F" decodes to '/' before the path is normalised, so no caller sees a hidden "..".
 Result<Target> parseTarget(std::string_view target);
 

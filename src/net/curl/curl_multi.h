@@ -14,8 +14,8 @@
 #include "base/time.h"
 #include "wire/headers.h"
 
-/// Outgoing HTTP and HTTPS for the daemon, through libcurl. Kept apart from net so that the command line
-/// client loads neither libcurl nor OpenSSL.
+/// Outgoing HTTP and HTTPS for the daemon, through libcurl. Kept apart from net so that the command
+/// line client loads neither libcurl nor OpenSSL.
 namespace aegis::net {
 
 using TransferId = std::uint64_t;
@@ -39,8 +39,9 @@ struct CurlHead {
 };
 
 struct CurlResult {
-    /// Empty on success (any status is a success). kUnreachable (refused, unknown name, TLS refused),
-    /// kTimeout, kTooLarge, kIo (cut in mid-answer), kCancelled (aborted by on_data), kInvalid (the URL).
+    /// Empty on success (any status is a success). kUnreachable (refused, unknown name, TLS
+    /// refused), kTimeout, kTooLarge, kIo (cut in mid-answer), kCancelled (aborted by on_data),
+    /// kInvalid (the URL).
     std::optional<Error> error;
     int http_status = 0;  ///< 0 if no head arrived
     wire::Headers headers;
@@ -59,8 +60,8 @@ struct CurlCallbacks {
     std::function<void(CurlResult)> on_done;  ///< exactly once, unless cancelled
 };
 
-/// One thread that owns one curl_multi and its pool of kept-alive connections. No redirects, no cookies,
-/// no proxy unless asked, certificates always verified. Any thread.
+/// One thread that owns one curl_multi and its pool of kept-alive connections. No redirects, no
+/// cookies, no proxy unless asked, certificates always verified. Any thread.
 class CurlMulti {
   public:
     static Result<std::unique_ptr<CurlMulti>> create();
@@ -69,9 +70,9 @@ class CurlMulti {
     CurlMulti& operator=(const CurlMulti&) = delete;
 
     TransferId start(CurlRequest request, CurlCallbacks callbacks);
-    /// Aborts the transfer at once. Once it returns no callback of it is running or will run (from within
-    /// a callback: none of it after that one). Waits for the callback that is running, so hold no lock that
-    /// a callback takes. Unknown ids are ignored.
+    /// Aborts the transfer at once. Once it returns no callback of it is running or will run (from
+    /// within a callback: none of it after that one). Waits for the callback that is running, so
+    /// hold no lock that a callback takes. Unknown ids are ignored.
     void cancel(TransferId id);
     /// Goes on after kPause.
     void resume(TransferId id);

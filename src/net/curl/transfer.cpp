@@ -36,7 +36,8 @@ Transfer::Transfer(TransferId id, CurlRequest request, CurlCallbacks callbacks)
 
 Transfer::~Transfer() {
     easy_.reset();
-    for (auto* h = headers_; h != nullptr; h = h->next) ::explicit_bzero(h->data, std::strlen(h->data));
+    for (auto* h = headers_; h != nullptr; h = h->next)
+        ::explicit_bzero(h->data, std::strlen(h->data));
     ::curl_slist_free_all(headers_);
 }
 
@@ -78,7 +79,8 @@ Status Transfer::prepare() {
     if (!easy_) return {ErrorCode::kInternal, "curl_easy_init failed"};
     auto now = os::systemClock().boot();
     if (request_.deadline.passed(now)) return {ErrorCode::kTimeout, "timed out"};
-    for (const auto& [name, value] : request_.headers) AEGIS_CHECK(addHeader(name, value));
+    for (const auto& [name, value] : request_.headers)
+        AEGIS_CHECK(addHeader(name, value));
     for (const auto& [name, value] : request_.secret_headers)
         AEGIS_CHECK(addHeader(name, value.reveal()));
     // curl would wait a second for a "100 Continue" before each larger body.
@@ -184,13 +186,16 @@ Error Transfer::errorOf(CURLcode code) const {
         case CURLE_SSL_CONNECT_ERROR:
         case CURLE_PEER_FAILED_VERIFICATION:
         case CURLE_SSL_CACERT_BADFILE:
-        case CURLE_PROXY: return {ErrorCode::kUnreachable, text};
+        case CURLE_PROXY:
+            return {ErrorCode::kUnreachable, text};
         case CURLE_URL_MALFORMAT:
-        case CURLE_LOGIN_DENIED: return {ErrorCode::kInvalid, text};
+        case CURLE_LOGIN_DENIED:
+            return {ErrorCode::kInvalid, text};
         // Also what an answer that is no HTTP gets.
         case CURLE_UNSUPPORTED_PROTOCOL:
             return {sent_bytes > 0 ? ErrorCode::kIo : ErrorCode::kInvalid, text};
-        default: return {ErrorCode::kIo, text};
+        default:
+            return {ErrorCode::kIo, text};
     }
 }
 

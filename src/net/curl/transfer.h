@@ -11,7 +11,8 @@
 /// The inside of CurlMulti: not for other rooms.
 namespace aegis::net {
 
-/// One easy handle with everything it points to. Only the curl thread touches it once it is attached.
+/// One easy handle with everything it points to. Only the curl thread touches it once it is
+/// attached.
 class Transfer {
   public:
     Transfer(TransferId id, CurlRequest request, CurlCallbacks callbacks);
@@ -19,7 +20,8 @@ class Transfer {
     Transfer(const Transfer&) = delete;
     Transfer& operator=(const Transfer&) = delete;
 
-    /// Sets all options. kInvalid for a header that may not be sent, kTimeout if it is too late already.
+    /// Sets all options. kInvalid for a header that may not be sent, kTimeout if it is too late
+    /// already.
     Status prepare();
     CURL* easy() const { return easy_.get(); }
     TransferId id() const { return id_; }
