@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
@@ -243,7 +243,7 @@ TEST(Manifest, TakesJson) {
 }
 
 TEST(Manifest, RefusesWhatIsHostileAtOnce) {
-    auto start = std::chrono::steady_clock::now();
+    std::clock_t start = std::clock();  // the machine may be busy
     EXPECT_EQ(parseManifests(std::string(2 << 20, ' '), "m", facts()).error().code,
               ErrorCode::kTooLarge);
     EXPECT_EQ(report(std::string("\x7f"
@@ -262,7 +262,7 @@ TEST(Manifest, RefusesWhatIsHostileAtOnce) {
         unknown += "  unknown" + std::to_string(i) + ": v\n";
     EXPECT_EQ(parseManifests(std::string(kHeader) + unknown, "m", facts())->front().warnings.size(),
               20'000u);
-    EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+    EXPECT_LT(std::clock() - start, 10 * CLOCKS_PER_SEC);
 }
 
 TEST(Manifest, SwitchesOnWhatTheNodeOffers) {

@@ -58,7 +58,8 @@ runtime:
 llm:
   providers:
     - {name: gpt, type: openai, api_key: "env:OPENAI_API_KEY", model: gpt-4o, base_url: "",
-       api_version: "", max_tokens: 4096, context_window: 128000, temperature: 0.2, timeout: 120s, price: {input_per_mtok: 2.5, output_per_mtok: 10}}
+       api_version: "", max_tokens: 4096, context_window: 128000, temperature: 0.2, timeout: 120s,
+       price: {input_per_mtok: 2.5, output_per_mtok: 10}}
     - {name: claude, type: anthropic, api_key: "env:ANTHROPIC_API_KEY", model: claude-sonnet-4-5}
     - {name: local, type: ollama, base_url: "http://localhost:11434", model: qwen2.5-coder:32b}
     - {name: offline, type: scripted, script: ./script.yaml}
@@ -95,7 +96,7 @@ TEST(Config, TakesTheManualsExample) {
     EXPECT_TRUE(c.runtime.isolation_given);
     EXPECT_EQ(
         report(kManual, env),
-        "warning: c.yaml:21:48: llm.providers[1].api_key: ANTHROPIC_API_KEY is not set: using "
+        "warning: c.yaml:22:48: llm.providers[1].api_key: ANTHROPIC_API_KEY is not set: using "
         "this provider will fail\nok\n");
 }
 

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
+#include <ctime>
 
 namespace aegis {
 namespace {
@@ -93,7 +93,7 @@ TEST(Yaml, CutsDocumentsWithoutLosingAByte) {
 }
 
 TEST(Yaml, BoundsWhatIsHostile) {
-    auto start = std::chrono::steady_clock::now();
+    std::clock_t start = std::clock();  // the machine may be busy
     auto message = [](const std::string& text) {
         auto result = yaml::parse(text);
         return result ? std::string("parsed") : result.error().message;
@@ -135,8 +135,7 @@ TEST(Yaml, BoundsWhatIsHostile) {
                        "\nb: " + std::string(40, '[') + "*a" + std::string(40, ']');
     EXPECT_EQ(message(deep), "line 2, column 44: nested deeper than 64");
     EXPECT_EQ(message(std::string(63, '[') + "x" + std::string(63, ']')), "parsed");
-    auto spent = std::chrono::steady_clock::now() - start;
-    EXPECT_LT(spent, std::chrono::seconds(5));
+    EXPECT_LT(std::clock() - start, 5 * CLOCKS_PER_SEC);
 }
 
 }  // namespace
