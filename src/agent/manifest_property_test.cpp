@@ -3,6 +3,7 @@
 #include <random>
 
 #include "agent/manifest.h"
+#include "agent/test_facts.h"
 
 namespace aegis::agent {
 namespace {
@@ -146,12 +147,7 @@ class Maker {
 NodeFacts everything() {
     NodeFacts all;
     all.isolations = {Isolation::kDocker, Isolation::kProcess, Isolation::kFirecracker};
-    for (auto name : {capability::kSemanticValidator, capability::kMultiJudgeValidator,
-                      capability::kToolValidation, capability::kBudget, capability::kSchedule,
-                      capability::kContextFile, capability::kContextUrl, capability::kEnvFromNode,
-                      capability::kEnvSecret, capability::kVolumeSource, capability::kStartupScript,
-                      capability::kWarmPool, capability::kEgress})
-        all.capabilities.emplace(name);
+    grantEveryCapability(all);
     return all;
 }
 

@@ -7,6 +7,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "agent/test_facts.h"
+
 namespace aegis::agent {
 namespace {
 
@@ -32,12 +34,7 @@ NodeFacts everything() {
     NodeFacts all = facts();
     all.tools.insert("web.fetch");
     all.isolations.insert(Isolation::kProcess);
-    for (auto name : {capability::kSemanticValidator, capability::kMultiJudgeValidator,
-                      capability::kToolValidation, capability::kBudget, capability::kSchedule,
-                      capability::kContextFile, capability::kContextUrl, capability::kEnvFromNode,
-                      capability::kEnvSecret, capability::kVolumeSource, capability::kStartupScript,
-                      capability::kWarmPool, capability::kEgress})
-        all.capabilities.emplace(name);
+    grantEveryCapability(all);
     return all;
 }
 
