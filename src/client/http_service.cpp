@@ -3,10 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
-#include <condition_variable>
-#include <mutex>
 
+#include "os/clock.h"
 #include "wire/sse.h"
 #include "wire/target.h"
 
@@ -300,10 +298,7 @@ Status HttpService::watchExecution(const Principal&, const std::string& executio
                     fmt::format("the daemon at {} cannot be reached any more", endpoint_.str()),
                     fmt::format("watch again with: aegis execution watch {}", id)};
         }
-        std::mutex mutex;
-        std::condition_variable never;
-        std::unique_lock lock(mutex);
-        never.wait_for(lock, std::chrono::milliseconds(pause_ms));
+        os::pauseMs(pause_ms);
         pause_ms = std::min(pause_ms * 2, kLongestPauseMs);
     }
 }

@@ -30,6 +30,13 @@ void SystemRandom::fill(std::span<std::byte> out) {
     }
 }
 
+void pauseMs(std::int64_t ms) {
+    if (ms <= 0) return;
+    timespec left{ms / 1000, ms % 1000 * 1'000'000};
+    while (::nanosleep(&left, &left) != 0 && errno == EINTR) {
+    }
+}
+
 Clock& systemClock() {
     static SystemClock clock;
     return clock;

@@ -18,6 +18,9 @@ class SystemRandom : public Random {
     void fill(std::span<std::byte> out) override;
 };
 
+/// Sleeps for `ms` milliseconds; at once for 0 and less.
+void pauseMs(std::int64_t ms);
+
 /// The process's instances; live for ever.
 Clock& systemClock();
 Random& systemRandom();

@@ -1,0 +1,12 @@
+#pragma once
+
+#include "cli/context.h"
+#include "cli/node_commands.h"
+
+namespace aegis::cli {
+
+/// Parses the command line and runs the command; returns the exit code of the manual.
+int runApp(int argc, char** argv, Clock& clock, Context::ServiceFactory factory,
+           const NodeCommands& node);
+
+}  // namespace aegis::cli

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "text/json.h"
+
+namespace aegis::cli {
+
+/// Turns events into the lines of `--watch`, to the letter of the manual. One execution; one thread.
+class WatchLines {
+  public:
+    /// The lines for one event, each with its newline; empty for events that are not shown.
+    std::string add(const json::Value& event);
+
+  private:
+    std::string toolLine(const json::Value& event) const;
+    std::string validationLines(const json::Value& event) const;
+    std::string endLine(const json::Value& event, std::string_view verb) const;
+
+    std::map<std::int64_t, std::string> running_;  ///< summaries of tool calls by number
+};
+
+/// The exit code that an execution's status means: 0, 6, 7.
+int exitCodeOf(std::string_view status);
+/// The status that a terminal event means; empty for others.
+std::string_view statusOfEvent(std::string_view type);
+
+/// "5.2s", "350ms" -> seconds with one decimal: "0.3s".
+std::string secondsText(std::int64_t ms);
+
+}  // namespace aegis::cli

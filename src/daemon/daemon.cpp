@@ -1,0 +1,306 @@
+#include "daemon/daemon.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <thread>
+
+#include "agent/manifest.h"
+#include "api/api_routes.h"
+#include "base/log.h"
+#include "daemon/node_facts.h"
+#include "guest_api/guest_routes.h"
+#include "models/from_config.h"
+#include "net/curl/curl_multi.h"
+#include "os/clock.h"
+#include "os/files.h"
+#include "sandbox/docker/docker_runtime.h"
+#include "store/sqlite/store.h"
+#include "tools/tool_table.h"
+#include "volume/manager.h"
+
+#ifndef AEGIS_VERSION
+#define AEGIS_VERSION "0.1.0"
+#endif
+
+namespace aegis::daemon {
+namespace {
+
+constexpr std::int64_t kStopMs = 15'000;
+constexpr std::int64_t kSweepMs = 5000;
+constexpr std::size_t kMaxConnections = 256;
+constexpr std::size_t kReservedConnections = 16;
+
+Result<NodeId> nodeId(const std::string& data_dir) {
+    auto path = data_dir + "/node_id";
+    if (auto text = os::readFile(path, 64)) {
+        if (auto id = NodeId::parse(text->substr(0, 36))) return *id;
+        return {ErrorCode::kInvalid, fmt::format("{}: is not a node id", path)};
+    }
+    auto id = NodeId::generate(os::systemRandom());
+    AEGIS_CHECK(os::writeFileAtomic(path, id.str() + "\n"));
+    return id;
+}
+
+LogLevel levelOf(const std::string& name) {
+    return name == "debug"  ? LogLevel::kDebug
+           : name == "warn" ? LogLevel::kWarn
+           : name == "error" ? LogLevel::kError
+                             : LogLevel::kInfo;
+}
+
+Status checkOffered(const config::Config& config) {
+    if (!config.server.tls_cert_file.empty())
+        return {ErrorCode::kUnsupported, "server.tls is not available in this build",
+                "listen on a loopback address, or put a TLS proxy in front"};
+    if (!config.storage.database_url.empty())
+        return {ErrorCode::kUnsupported, "storage.database_url is not available in this build",
+                "leave it out to use SQLite in data_dir"};
+    return config::checkServable(config);
+}
+
+void warnOfUnused(const config::Config& config) {
+    for (const auto& server : config.tools.mcp_servers)
+        log(LogLevel::kWarn, "MCP servers are not available on this node",
+            {{"server", server.name}});
+    if (config.retention_ms > 0)
+        log(LogLevel::kWarn, "retention.executions is not applied on this node");
+    if (!config.observability.otlp_endpoint.empty())
+        log(LogLevel::kWarn, "observability.otlp_endpoint is not available on this node");
+    for (const auto& provider : config.llm.providers) {
+        if (provider.lacksKey())
+            log(LogLevel::kWarn, "a provider has no API key", {{"provider", provider.name}});
+    }
+}
+
+}  // namespace
+
+/// In the order in which they are made; destroyed in the other.
+struct Daemon::Parts {
+    DaemonOptions options;
+    UtcTime started_at;
+    NodeId node;
+    agent::NodeFacts facts;
+    std::unique_ptr<store::Store> store;
+    std::unique_ptr<volume::VolumeManager> volumes;
+    std::unique_ptr<net::CurlMulti> curl;
+    std::unique_ptr<models::Router> models;
+    /// Shared by the servers, which come and go.
+    std::shared_ptr<net::Acceptor> acceptor;
+    std::unique_ptr<guest_api::GuestRoutes> guests;
+    std::unique_ptr<sandbox::DockerRuntime> docker;
+    std::unique_ptr<tools::ToolTable> tools;
+    std::unique_ptr<runner::Runner> runner;
+    service::EventHub hub;
+    std::unique_ptr<service::LocalService> service;
+    std::unique_ptr<net::StreamHub> streams;
+    std::unique_ptr<api::ApiRoutes> api;
+    std::unique_ptr<net::Server> server;
+    std::unique_ptr<net::Server> unix_server;
+
+    std::mutex mutex;
+    std::condition_variable wake;
+    bool stopping = false;
+    std::thread janitor;
+
+    Status makeAdapters();
+    void makeCore();
+    Status listen();
+    void keepHouse();
+    agent::NodeFacts currentFacts();
+    json::Object status() const;
+};
+
+Status Daemon::Parts::makeAdapters() {
+    auto& clock = os::systemClock();
+    auto& random = os::systemRandom();
+    const auto& config = options.config;
+    AEGIS_TRY(store, store::Store::open({options.data_dir, clock, random}));
+    AEGIS_TRY(node, nodeId(options.data_dir));
+    auto volume_dir = config.storage.volume_dir.empty() ? options.data_dir + "/volumes"
+                                                        : config.storage.volume_dir;
+    volumes = std::make_unique<volume::VolumeManager>(volume::Options{volume_dir, {}},
+                                                      store->volumes(), clock, random);
+    AEGIS_TRY(curl, net::CurlMulti::create());
+    AEGIS_TRY(models, models::makeRouter(config.llm, *curl, clock, random));
+    AEGIS_TRY(acceptor, net::Acceptor::create());
+    sandbox::DockerOptions docker_options;
+    docker_options.node = node;
+    docker_options.docker_host = config.runtime.docker_host;
+    docker_options.guest_dir = options.installation.guest_dir;
+    docker_options.listeners = [this](const std::string& path, ports::SandboxId id) {
+        return guests->listen(path, id);
+    };
+    AEGIS_TRY(docker, sandbox::DockerRuntime::create(std::move(docker_options), random));
+    tools::TableOptions table;
+    table.dispatcher_enabled = config.tools.dispatcher_enabled;
+    table.cmd.timeout_secs = config.tools.timeout_secs;
+    table.cmd.output_limit_bytes = config.tools.output_limit_bytes;
+    table.cmd.subcommand_allowlist = config.tools.subcommand_allowlist;
+    tools = std::make_unique<tools::ToolTable>(table, *docker, clock);
+    return {};
+}
+
+void Daemon::Parts::makeCore() {
+    auto& clock = os::systemClock();
+    auto& random = os::systemRandom();
+    facts = nodeFacts(options.config, tools->names());
+    runner::RunnerOptions runner_options;
+    runner_options.max_concurrent_executions =
+        static_cast<std::size_t>(options.config.runtime.max_concurrent_executions);
+    runner_options.resolve = [this](const agent::Manifest& manifest)
+        -> Result<std::pair<std::string, std::string>> {
+        auto now = currentFacts();
+        AEGIS_TRY(auto image, agent::resolvedImage(manifest, now));
+        return std::pair(std::string(agent::name(agent::resolvedIsolation(manifest, now))), image);
+    };
+    runner = std::make_unique<runner::Runner>(
+        runner::RunnerPorts{clock, random, store->journal(), store->registry(), *models, *tools,
+                            *tools, *volumes, {{"docker", docker.get()}}},
+        std::move(runner_options));
+    guests = std::make_unique<guest_api::GuestRoutes>(*runner, clock, acceptor);
+    store->journal().observe([this](const ExecutionId& id, const AgentId& agent,
+                                    const std::vector<execution::Event>& events) {
+        hub.publish(id, agent, events);
+    });
+    service = std::make_unique<service::LocalService>(service::LocalParts{
+        clock, random, store->journal(), store->registry(), *models, *volumes, *runner, hub,
+        [this] { return currentFacts(); }, [this] { return status(); }});
+}
+
+agent::NodeFacts Daemon::Parts::currentFacts() {
+    auto now = facts;
+    for (auto& alias : models->aliases()) now.aliases.insert(std::move(alias));
+    return now;
+}
+
+Status Daemon::Parts::listen() {
+    const auto& config = options.config.server;
+    AEGIS_TRY(streams, net::StreamHub::create());
+    api::ApiOptions api_options{config.token, config.addr.isLoopback()};
+    api = std::make_unique<api::ApiRoutes>(*service, *streams, store->journal(),
+                                           std::move(api_options));
+    net::ServerOptions server_options;
+    server_options.name = "api";
+    server_options.max_connections = kMaxConnections;
+    server_options.reserved_connections = kReservedConnections;
+    server_options.reserved_path = api::ApiRoutes::isReserved;
+    server_options.body_limit = api::ApiRoutes::bodyLimit;
+    server_options.acceptor = acceptor;
+    auto handle = [this](const net::Request& request, net::ResponseWriter& writer) {
+        api->handle(request, writer);
+    };
+    AEGIS_TRY(server, net::Server::listenTcp(config.addr.host.empty() ? "0.0.0.0" : config.addr.host,
+                                             static_cast<std::uint16_t>(config.addr.port),
+                                             server_options, handle));
+    if (!config.unix_socket.empty()) {
+        AEGIS_TRY(unix_server,
+                  net::Server::listenUnix(config.unix_socket, 0600, server_options, handle));
+    }
+    return {};
+}
+
+void Daemon::Parts::keepHouse() {
+    runner->recover();
+    api->setReady(true);
+    std::unique_lock lock(mutex);
+    while (!stopping) {
+        wake.wait_for(lock, std::chrono::milliseconds(kSweepMs));
+        if (stopping) return;
+        lock.unlock();
+        runner->sweepVolumes();
+        lock.lock();
+    }
+}
+
+json::Object Daemon::Parts::status() const {
+    json::Object out;
+    out["version"] = AEGIS_VERSION;
+    out["node_id"] = node.str();
+    out["pid"] = static_cast<std::int64_t>(::getpid());
+    out["started_at"] = started_at.rfc3339();
+    out["address"] = fmt::format("{}:{}", options.config.server.addr.host, server->port());
+    out["data_dir"] = options.data_dir;
+    out["isolation"] = agent::name(facts.default_isolation);
+    return out;
+}
+
+Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Result<std::unique_ptr<Daemon>> Daemon::start(DaemonOptions options) {
+    AEGIS_CHECK(checkOffered(options.config));
+    setLogLevel(levelOf(options.config.observability.log_level));
+    auto parts = std::make_unique<Parts>();
+    parts->options = std::move(options);
+    parts->started_at = os::systemClock().utc();
+    AEGIS_CHECK(parts->makeAdapters());
+    parts->makeCore();
+    AEGIS_CHECK(parts->listen());
+    warnOfUnused(parts->options.config);
+    log(LogLevel::kInfo, "the daemon listens",
+        {{"address", fmt::format("{}:{}", parts->options.config.server.addr.host,
+                                 parts->server->port())},
+         {"data_dir", parts->options.data_dir},
+         {"version", AEGIS_VERSION}});
+    auto* raw = parts.get();
+    parts->janitor = std::thread([raw] { raw->keepHouse(); });
+    return std::unique_ptr<Daemon>(new Daemon(std::move(parts)));
+}
+
+Daemon::~Daemon() {
+    auto& p = *parts_;
+    auto deadline = Deadline::in(os::systemClock().boot(), kStopMs);
+    {
+        std::lock_guard lock(p.mutex);
+        p.stopping = true;
+    }
+    p.wake.notify_all();
+    // Sandboxes first: requests that wait for an execution's end come back with them.
+    p.runner->shutdown(deadline);
+    if (p.unix_server) p.unix_server->stop(Deadline{});
+    p.server->stop(Deadline::in(os::systemClock().boot(), 500));
+    p.streams.reset();
+    p.janitor.join();
+    log(LogLevel::kInfo, "the daemon has stopped");
+}
+
+std::string Daemon::address() const {
+    const auto& host = parts_->options.config.server.addr.host;
+    bool local = host.empty() || host == "0.0.0.0" || host == "127.0.0.1";
+    return fmt::format("{}:{}", local ? "localhost" : host, parts_->server->port());
+}
+
+Status Daemon::reload() {
+    auto& p = *parts_;
+    AEGIS_TRY(auto config, p.options.reread());
+    AEGIS_TRY(auto catalog, models::catalogFrom(config.llm));
+    p.models->reload(std::move(catalog));
+    p.runner->setMaxConcurrent(static_cast<std::size_t>(config.runtime.max_concurrent_executions));
+    setLogLevel(levelOf(config.observability.log_level));
+    log(LogLevel::kInfo, "the configuration was read again");
+    return {};
+}
+
+void blockSignals() {
+    ::signal(SIGPIPE, SIG_IGN);
+    sigset_t set;
+    sigemptyset(&set);
+    for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+    ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
+}
+
+void waitForStop(Daemon& daemon) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+    while (true) {
+        int signal = 0;
+        if (::sigwait(&set, &signal) != 0 || signal != SIGHUP) return;
+        if (auto done = daemon.reload(); !done)
+            log(LogLevel::kError, "the configuration was not applied",
+                {{"error", done.error().message}});
+    }
+}
+
+}  // namespace aegis::daemon

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "config/config.h"
+
+namespace aegis::daemon {
+
+/// Where the program's own files are: beside the binary in a build, under share/ when installed.
+struct Installation {
+    std::string guest_dir;   ///< init and bootstrap.py
+    std::string images_dir;  ///< recipes of base images
+};
+/// kNotFound when the files are not where they should be.
+Result<Installation> findInstallation();
+
+struct DaemonOptions {
+    config::Config config;
+    std::string data_dir;
+    Installation installation;
+    /// Reads the configuration again for a reload.
+    std::function<Result<config::Config>()> reread;
+};
+
+/// A running node. Made and destroyed on the main thread.
+class Daemon {
+  public:
+    /// Listening and serving when it returns; unfinished executions are picked up in the background.
+    /// kConflict when the data directory or the address is taken.
+    static Result<std::unique_ptr<Daemon>> start(DaemonOptions options);
+    ~Daemon();
+    Daemon(const Daemon&) = delete;
+    Daemon& operator=(const Daemon&) = delete;
+
+    /// The address as clients should use it: "localhost:9090".
+    std::string address() const;
+    /// Applies providers, aliases, limits and the log level; the old ones stay if it fails.
+    Status reload();
+
+  private:
+    struct Parts;
+    explicit Daemon(std::unique_ptr<Parts> parts);
+    std::unique_ptr<Parts> parts_;
+};
+
+/// Blocks SIGTERM, SIGINT and SIGHUP for the calling thread and those it makes: call it before
+/// Daemon::start().
+void blockSignals();
+/// Waits for signals: HUP reloads, TERM and INT return.
+void waitForStop(Daemon& daemon);
+
+}  // namespace aegis::daemon
