@@ -9,6 +9,17 @@
 #include "os/socket.h"
 
 namespace aegis::os {
+namespace {
+
+Status control(int epoll, int operation, int fd, std::uint32_t events, std::uint64_t key) {
+    epoll_event event{};
+    event.events = events;
+    event.data.u64 = key;
+    if (::epoll_ctl(epoll, operation, fd, &event) != 0) return errnoError(errno, "epoll_ctl");
+    return {};
+}
+
+}  // namespace
 
 EventFd::EventFd() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) { AEGIS_ASSERT(fd_); }
 
@@ -26,21 +37,11 @@ bool EventFd::drain() {
 Epoll::Epoll() : fd_(::epoll_create1(EPOLL_CLOEXEC)) { AEGIS_ASSERT(fd_); }
 
 Status Epoll::add(int fd, std::uint32_t events, std::uint64_t key) {
-    epoll_event event{};
-    event.events = events;
-    event.data.u64 = key;
-    if (::epoll_ctl(fd_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
-        return errnoError(errno, "epoll_ctl");
-    return {};
+    return control(fd_.get(), EPOLL_CTL_ADD, fd, events, key);
 }
 
 Status Epoll::modify(int fd, std::uint32_t events, std::uint64_t key) {
-    epoll_event event{};
-    event.events = events;
-    event.data.u64 = key;
-    if (::epoll_ctl(fd_.get(), EPOLL_CTL_MOD, fd, &event) != 0)
-        return errnoError(errno, "epoll_ctl");
-    return {};
+    return control(fd_.get(), EPOLL_CTL_MOD, fd, events, key);
 }
 
 void Epoll::remove(int fd) { ::epoll_ctl(fd_.get(), EPOLL_CTL_DEL, fd, nullptr); }
