@@ -41,8 +41,8 @@ WireNames wireNamesOf(const ports::ModelRequest& request) {
     for (const auto& message : request.messages)
         for (const auto& call : message.tool_calls)
             called.push_back(call.name);
-    names.add(std::move(offered));
-    names.add(std::move(called));
+    names.add(offered);
+    names.add(called);
     return names;
 }
 

@@ -23,10 +23,10 @@ bool WireNames::isLegal(std::string_view name) {
     return !name.empty() && name.size() <= kMaxName && std::ranges::all_of(name, isLegalByte);
 }
 
-void WireNames::add(std::vector<std::string> names) {
-    std::ranges::stable_partition(names, [](const std::string& name) { return isLegal(name); });
+void WireNames::add(const std::vector<std::string>& names) {
     for (const std::string& name : names)
-        toWire(name);
+        if (isLegal(name)) toWire(name);
+    for (const std::string& name : names) toWire(name);
 }
 
 const std::string& WireNames::toWire(const std::string& name) {

@@ -16,7 +16,7 @@ class WireNames {
   public:
     /// Adds all of `names` at once: legal ones first, so that they keep their spelling whatever
     /// their place. Those known already keep their mapping.
-    void add(std::vector<std::string> names);
+    void add(const std::vector<std::string>& names);
 
     /// The wire name of `name`; adds it if it is new.
     const std::string& toWire(const std::string& name);

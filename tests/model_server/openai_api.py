@@ -7,7 +7,8 @@ NAME = re.compile(r"^[a-zA-Z0-9_-]{1,64}$")
 KNOWN = set(
     "model messages tools tool_choice parallel_tool_calls temperature top_p n stream "
     "stream_options stop max_tokens max_completion_tokens presence_penalty frequency_penalty "
-    "logit_bias logprobs top_logprobs user seed response_format metadata store reasoning_effort service_tier".split())
+    "logit_bias logprobs top_logprobs user seed response_format metadata store "
+    "reasoning_effort service_tier".split())
 REASONING = re.compile(r"^(o\d|gpt-5)")
 
 
