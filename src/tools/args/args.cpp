@@ -104,7 +104,7 @@ json::Value schemaOf(std::span<const ArgSpec> args) {
                         {"additionalProperties", false}};
 }
 
-Result<json::Object> parseArguments(std::string_view text, std::span<const ArgSpec> args) {
+Result<json::Value> parseArguments(std::string_view text, std::span<const ArgSpec> args) {
     auto parsed = json::parse(text.empty() ? "{}" : text);
     if (!parsed)
         return {ErrorCode::kInvalid,
@@ -114,7 +114,7 @@ Result<json::Object> parseArguments(std::string_view text, std::span<const ArgSp
         return {ErrorCode::kInvalid,
                 fmt::format("the arguments must be one JSON object with: {}", knownNames(args))};
     json::Object checked;
-    for (const auto& member : parsed->get_object()) {
+    for (auto& member : parsed->get_object()) {
         auto spec = std::ranges::find(args, std::string_view(member.key()), &ArgSpec::name);
         if (spec == args.end())
             return {ErrorCode::kInvalid,
@@ -125,12 +125,12 @@ Result<json::Object> parseArguments(std::string_view text, std::span<const ArgSp
         if (!hasType(member.value(), spec->type))
             return {ErrorCode::kInvalid,
                     fmt::format("argument \"{}\" must be {}", spec->name, typeText(spec->type))};
-        checked.emplace(member.key(), member.value());
+        checked.emplace(member.key(), std::move(member.value()));
     }
     for (const auto& arg : args)
         if (arg.required && !checked.contains(arg.name))
             return {ErrorCode::kInvalid, fmt::format("argument \"{}\" is missing", arg.name)};
-    return checked;
+    return json::Value(std::move(checked));
 }
 
 std::string summaryOf(std::string_view text) {

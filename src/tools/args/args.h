@@ -25,8 +25,8 @@ json::Value schemaOf(std::span<const ArgSpec> args);
 
 /// What the model sent, checked strictly: one JSON object, no unknown member, nothing missing,
 /// every type right; a member that is null counts as absent and is left out. An error's message is
-/// one line that tells the model what to send instead.
-Result<json::Object> parseArguments(std::string_view text, std::span<const ArgSpec> args);
+/// one line that tells the model what to send instead. The value is always an object.
+Result<json::Value> parseArguments(std::string_view text, std::span<const ArgSpec> args);
 
 /// `text` as a summary: on one line, control characters escaped, within kMaxSummaryBytes.
 std::string summaryOf(std::string_view text);

@@ -109,9 +109,9 @@ Status checkAllowlists(const CmdOptions& options, const agent::Manifest& manifes
     return {};
 }
 
-std::string lineOf(const json::Object& arguments) {
+std::string lineOf(const json::Value& arguments) {
     std::string line(json::getString(arguments, "command"));
-    if (const auto* args = arguments.if_contains("args"))
+    if (const auto* args = json::find(arguments, "args"))
         for (const auto& arg : args->get_array()) {
             if (line.size() > 2 * execution::kMaxSummaryBytes) break;
             line += ' ';
@@ -126,8 +126,8 @@ std::string lineOf(const ports::ToolCall& call) {
     return arguments ? lineOf(*arguments) : std::string();
 }
 
-Result<int> timeoutOf(const json::Object& arguments, int fallback) {
-    const auto* value = arguments.if_contains("timeout");
+Result<int> timeoutOf(const json::Value& arguments, int fallback) {
+    const auto* value = json::find(arguments, "timeout");
     if (value == nullptr) return fallback;
     double seconds = value->to_number<double>();
     if (!(seconds >= 1 && seconds <= kMaxTimeoutSecs))
@@ -149,13 +149,13 @@ ports::ToolSpec CmdRun::spec() {
 
 Result<ports::DispatchCommand> CmdRun::parse(const agent::Manifest& manifest,
                                              const ports::ToolCall& call) const {
-    AEGIS_TRY(json::Object arguments, parseArguments(call.arguments, kArgs));
+    AEGIS_TRY(json::Value arguments, parseArguments(call.arguments, kArgs));
     ports::DispatchCommand command;
     command.command = json::getString(arguments, "command");
-    if (const auto* args = arguments.if_contains("args"))
+    if (const auto* args = json::find(arguments, "args"))
         for (const auto& arg : args->get_array())
             command.args.emplace_back(json::view(arg.get_string()));
-    if (const auto* env = arguments.if_contains("env"))
+    if (const auto* env = json::find(arguments, "env"))
         for (const auto& member : env->get_object())
             command.env.emplace_back(member.key(), json::view(member.value().get_string()));
     command.cwd = agent::defaultCwd(manifest);

@@ -154,11 +154,8 @@ FsAnswer readText(const SandboxView& view, const FsRequest& request, Deadline de
     LineWindow window(request);
     std::array<char, 65536> chunk{};
     while (true) {
-        AEGIS_CHECK(checkTime(deadline));
-        ssize_t n = ::read(fd.get(), chunk.data(), chunk.size());
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return fsError(errno, "read");
-        if (n == 0 || !window.take({chunk.data(), static_cast<std::size_t>(n)})) break;
+        AEGIS_TRY(auto n, readChunk(fd.get(), chunk, deadline));
+        if (n == 0 || !window.take({chunk.data(), n})) break;
     }
     return window.finish();
 }

@@ -88,10 +88,10 @@ const ToolEntry* entryOf(std::string_view name) {
     return entry == kTools.end() ? nullptr : &*entry;
 }
 
-Result<std::int64_t> lineArgument(const json::Object& arguments, std::string_view name,
+Result<std::int64_t> lineArgument(const json::Value& arguments, std::string_view name,
                                   std::int64_t fallback) {
     auto value = json::getInt(arguments, name, fallback);
-    if (value < 1 && arguments.contains(name))
+    if (value < 1 && json::find(arguments, name) != nullptr)
         return {ErrorCode::kInvalid, fmt::format("argument \"{}\" must be at least 1", name)};
     return value;
 }
@@ -105,7 +105,7 @@ Status checkEdit(const FsRequest& request) {
     return {};
 }
 
-Result<FsRequest> fill(const ToolEntry& tool, const json::Object& arguments,
+Result<FsRequest> fill(const ToolEntry& tool, const json::Value& arguments,
                        const agent::Manifest& manifest) {
     auto text = [&](std::string_view name) {
         return std::string(json::getString(arguments, name));
@@ -120,9 +120,10 @@ Result<FsRequest> fill(const ToolEntry& tool, const json::Object& arguments,
         .replace_all = json::getBool(arguments, "replace_all"),
         .recursive = json::getBool(arguments, "recursive", tool.op == FsOp::kCreateDir)};
     auto cwd = agent::defaultCwd(manifest);
-    AEGIS_TRY(
-        request.path,
-        normalisePath(arguments.contains("path") ? json::getString(arguments, "path") : cwd, cwd));
+    AEGIS_TRY(request.path, normalisePath(json::find(arguments, "path") != nullptr
+                                              ? json::getString(arguments, "path")
+                                              : cwd,
+                                          cwd));
     AEGIS_TRY(request.offset, lineArgument(arguments, "offset", 1));
     AEGIS_TRY(request.limit, lineArgument(arguments, "limit", 0));
     if (request.content.size() > kMaxWriteBytes)

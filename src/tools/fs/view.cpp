@@ -203,6 +203,15 @@ Result<os::Fd> openDirectory(const Found& dir) {
     return os::reopen(dir.fd.get(), O_RDONLY | O_DIRECTORY | O_NONBLOCK);
 }
 
+Result<std::size_t> readChunk(int fd, std::span<char> chunk, Deadline deadline) {
+    while (true) {
+        AEGIS_CHECK(checkTime(deadline));
+        ssize_t n = ::read(fd, chunk.data(), chunk.size());
+        if (n >= 0) return static_cast<std::size_t>(n);
+        if (errno != EINTR) return fsError(errno, "read");
+    }
+}
+
 Result<std::string> readWhole(const Found& file, std::uint64_t limit, Deadline deadline) {
     AEGIS_TRY(os::Fd fd, openRegular(file));
     auto too_large = [&] {
@@ -212,13 +221,10 @@ Result<std::string> readWhole(const Found& file, std::uint64_t limit, Deadline d
     std::string bytes;
     std::array<char, 65536> chunk{};
     while (true) {
-        AEGIS_CHECK(checkTime(deadline));
-        ssize_t n = ::read(fd.get(), chunk.data(), chunk.size());
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return fsError(errno, "read");
+        AEGIS_TRY(auto n, readChunk(fd.get(), chunk, deadline));
         if (n == 0) return bytes;
-        if (bytes.size() + static_cast<std::size_t>(n) > limit) return too_large();
-        bytes.append(chunk.data(), static_cast<std::size_t>(n));
+        if (bytes.size() + n > limit) return too_large();
+        bytes.append(chunk.data(), n);
     }
 }
 

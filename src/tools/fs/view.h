@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <set>
+#include <span>
 #include <string>
 
 #include "base/time.h"
@@ -74,5 +75,8 @@ Result<os::Fd> openDirectory(const Found& dir);
 
 /// Whether the deadline has passed, as an error.
 Status checkTime(Deadline deadline);
+
+/// The next bytes of a file into `chunk`; 0 at its end.
+Result<std::size_t> readChunk(int fd, std::span<char> chunk, Deadline deadline);
 
 }  // namespace aegis::tools
