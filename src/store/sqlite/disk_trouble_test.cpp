@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -223,8 +224,8 @@ class FullDisk : public ::testing::Test {
         auto free = st.f_bavail * st.f_frsize;
         auto fd = os::openFile(filler_, O_RDWR | O_CREAT, 0600);
         ASSERT_TRUE(fd);
-        if (free > left)
-            ASSERT_EQ(::posix_fallocate(fd->get(), 0, static_cast<off_t>(free - left)), 0);
+        if (free <= left) return;
+        ASSERT_EQ(::posix_fallocate(fd->get(), 0, static_cast<off_t>(free - left)), 0);
     }
 
     TempDir dir_;

@@ -1,3 +1,5 @@
+#include <gtest/gtest.h>
+
 #include "store/sqlite/store_test_util.h"
 
 namespace aegis::store {
