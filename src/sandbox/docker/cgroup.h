@@ -13,7 +13,8 @@
 namespace aegis::sandbox {
 
 /// The file that counts out-of-memory kills for a process with this /proc/<pid>/cgroup: cgroup v1's
-/// memory.oom_control where a v1 memory hierarchy is named, else v2's memory.events. Nullopt: neither.
+/// memory.oom_control where a v1 memory hierarchy is named, else v2's memory.events. Nullopt:
+/// neither.
 std::optional<std::string> oomFileOf(std::string_view proc_cgroup);
 
 /// The value of `oom_kill` in either file; nullopt when it has none.
@@ -27,8 +28,8 @@ bool inCgroupOf(std::string_view proc_cgroup, std::string_view container_id);
 /// several is 1).
 bool isFirstProcess(std::string_view proc_status);
 
-/// The OOM-kill counter of one container. The descriptor is opened while the first process lives: the
-/// engine removes the directory soon after its death.
+/// The OOM-kill counter of one container. The descriptor is opened while the first process lives:
+/// the engine removes the directory soon after its death.
 class OomCounter {
   public:
     OomCounter() = default;

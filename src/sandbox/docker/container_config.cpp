@@ -26,9 +26,9 @@ json::Array mountList(const ContainerPlan& plan) {
                     bindMount(plan.run.shared, "/aegis/run", true)};
     for (const auto& mount : *plan.mounts)
         out.push_back(bindMount(mount.source, mount.target, mount.read_only));
-    // An image's VOLUME would become a writable place of unlimited size, and stay behind. The engine
-    // cannot be told to forget it, but what is mounted at its path wins: an empty read-only tmpfs
-    // (anonymous volumes cannot be read-only, named ones do not go with the container).
+    // An image's VOLUME would become a writable place of unlimited size, and stay behind. The
+    // engine cannot be told to forget it, but what is mounted at its path wins: an empty read-only
+    // tmpfs (anonymous volumes cannot be read-only, named ones do not go with the container).
     for (const auto& path : plan.image->volumes) {
         const bool covered = path == "/tmp" || path.starts_with("/aegis") ||
                              std::any_of(plan.mounts->begin(), plan.mounts->end(),
@@ -127,9 +127,11 @@ std::vector<std::string> payloadEnv(const ports::SandboxSpec& spec, const ImageI
         env["OPENAI_API_KEY"] = "aegis";
         env["ANTHROPIC_API_KEY"] = "aegis";
     }
-    for (const auto& [name, value] : spec.env) env[name] = value;
+    for (const auto& [name, value] : spec.env)
+        env[name] = value;
     std::vector<std::string> out;
-    for (const auto& [name, value] : env) out.push_back(name + "=" + value);
+    for (const auto& [name, value] : env)
+        out.push_back(name + "=" + value);
     return out;
 }
 

@@ -19,8 +19,8 @@ inline constexpr const char* kLabelIteration = "aegis.iteration";
 inline constexpr const char* kLabelAgent = "aegis.agent";
 inline constexpr const char* kLabelRun = "aegis.run";  ///< the run directory's name
 
-/// Below this the engine's own threads that set a container up do not fit; the limit is lowered to the
-/// manifest's once they are gone.
+/// Below this the engine's own threads that set a container up do not fit; the limit is lowered to
+/// the manifest's once they are gone.
 inline constexpr int kPidsToStart = 32;
 
 struct ContainerPlan {
@@ -40,8 +40,8 @@ json::Object containerConfig(const ContainerPlan& plan);
 /// The payload's working directory: the specification's, else the image's, else /tmp.
 std::string workingDirectory(const ports::SandboxSpec& spec, const ImageInfo& image);
 
-/// The payload's environment as NAME=value: the image's, then HOME, where the guest's init serves the
-/// daemon's socket, and the specification's on top. `api_port` 0: not served.
+/// The payload's environment as NAME=value: the image's, then HOME, where the guest's init serves
+/// the daemon's socket, and the specification's on top. `api_port` 0: not served.
 std::vector<std::string> payloadEnv(const ports::SandboxSpec& spec, const ImageInfo& image,
                                     int api_port);
 

@@ -26,12 +26,14 @@ namespace {
 
 constexpr std::size_t kMaxProcFile = 64 << 10;
 
-/// Newer kernels tell the peer's pidfd itself; else the pid is looked up, which can only go wrong if the
-/// peer died meanwhile (then no message of it will be believed: the connection is at its end).
+/// Newer kernels tell the peer's pidfd itself; else the pid is looked up, which can only go wrong
+/// if the peer died meanwhile (then no message of it will be believed: the connection is at its
+/// end).
 Result<os::Fd> peerPidfd(int connection, pid_t pid) {
     int pidfd = -1;
     socklen_t size = sizeof pidfd;
-    if (::getsockopt(connection, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == 0) return os::Fd(pidfd);
+    if (::getsockopt(connection, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) == 0)
+        return os::Fd(pidfd);
     return openPidfd(pid);
 }
 

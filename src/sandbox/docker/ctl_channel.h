@@ -12,8 +12,8 @@
 
 namespace aegis::sandbox {
 
-/// Who connected to a sandbox's ctl.sock. The pidfd names the same process for ever, the pid only while
-/// it lives.
+/// Who connected to a sandbox's ctl.sock. The pidfd names the same process for ever, the pid only
+/// while it lives.
 struct CtlPeer {
     os::Fd connection;
     os::Fd pidfd;
@@ -22,12 +22,12 @@ struct CtlPeer {
     std::string proc_cgroup;     ///< its /proc/<pid>/cgroup
 };
 
-/// A listening SOCK_SEQPACKET socket that any user may connect to; the directory above it decides who
-/// can reach it.
+/// A listening SOCK_SEQPACKET socket that any user may connect to; the directory above it decides
+/// who can reach it.
 Result<os::Fd> listenCtl(const std::string& path);
 
-/// One pending connection, with what the kernel says of its peer; nullopt when there is none or the peer
-/// has died. Never waits.
+/// One pending connection, with what the kernel says of its peer; nullopt when there is none or the
+/// peer has died. Never waits.
 Result<std::optional<CtlPeer>> acceptCtl(int listener);
 
 /// A pidfd for `pid`, which must be running. kNotFound otherwise.
@@ -39,11 +39,12 @@ bool hasEnded(const os::Fd& pidfd);
 /// SIGKILL. What has ended already is success.
 Status killProcess(const os::Fd& pidfd);
 
-/// One message; nullopt when there is none yet. kIo at the end of the connection, kInvalid for what is
-/// no message of the protocol. Descriptors that a guest attaches are never taken. Never waits.
+/// One message; nullopt when there is none yet. kIo at the end of the connection, kInvalid for what
+/// is no message of the protocol. Descriptors that a guest attaches are never taken. Never waits.
 Result<std::optional<proto::ctl::GuestMessage>> receiveCtl(int connection);
 
-/// Sends one message with descriptors. Never waits: the guest reads what it is sent, or is broken (kIo).
+/// Sends one message with descriptors. Never waits: the guest reads what it is sent, or is broken
+/// (kIo).
 Status sendCtl(int connection, const std::string& message, std::span<const int> fds = {});
 
 }  // namespace aegis::sandbox

@@ -32,7 +32,8 @@ Deadline inMs(std::int64_t ms) { return Deadline::in(os::systemClock().boot(), m
 
 Status checkGuestDir(const std::string& dir) {
     if (!dir.starts_with('/'))
-        return {ErrorCode::kInvalid, fmt::format("{}: the guest's directory must be absolute", dir)};
+        return {ErrorCode::kInvalid,
+                fmt::format("{}: the guest's directory must be absolute", dir)};
     for (const auto& [name, mode] : {std::pair{"init", X_OK}, std::pair{"bootstrap.py", R_OK}}) {
         const auto path = dir + "/" + name;
         if (::access(path.c_str(), mode) != 0)
@@ -86,7 +87,8 @@ struct DockerRuntime::Impl {
         std::promise<std::map<ports::SandboxId, std::string>> promise;
         reactor.post([this, &promise] {
             std::map<ports::SandboxId, std::string> out;
-            for (const auto& [id, sandbox] : sandboxes) out.emplace(id, sandbox->runName());
+            for (const auto& [id, sandbox] : sandboxes)
+                out.emplace(id, sandbox->runName());
             promise.set_value(std::move(out));
         });
         return promise.get_future().get();
@@ -167,8 +169,8 @@ Result<std::unique_ptr<DockerRuntime>> DockerRuntime::create(DockerOptions optio
     AEGIS_TRY(auto endpoint, parseDockerHost(options.docker_host));
     AEGIS_CHECK(checkGuestDir(options.guest_dir));
     AEGIS_TRY(auto dirs, RunDirs::open(options.node, random, options.run_base));
-    return std::unique_ptr<DockerRuntime>(new DockerRuntime(
-        std::make_unique<Impl>(options, std::move(endpoint), std::move(dirs))));
+    return std::unique_ptr<DockerRuntime>(
+        new DockerRuntime(std::make_unique<Impl>(options, std::move(endpoint), std::move(dirs))));
 }
 
 DockerRuntime::DockerRuntime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -213,14 +215,14 @@ void DockerRuntime::close(const ports::SandboxId& id, Deadline deadline,
 
 void DockerRuntime::run(const ports::SandboxId& id, std::vector<std::string> command,
                         Deadline deadline, std::function<void(Result<ports::CommandResult>)> done) {
-    impl_->reactor.post([impl = impl_.get(), id, command = std::move(command), deadline,
-                         done = std::move(done)] {
-        auto found = impl->sandboxes.find(id);
-        if (found == impl->sandboxes.end())
-            return done(Error(ErrorCode::kNotFound, "the sandbox is not running"));
-        const auto sandbox = found->second;
-        sandbox->run(command, deadline, done);
-    });
+    impl_->reactor.post(
+        [impl = impl_.get(), id, command = std::move(command), deadline, done = std::move(done)] {
+            auto found = impl->sandboxes.find(id);
+            if (found == impl->sandboxes.end())
+                return done(Error(ErrorCode::kNotFound, "the sandbox is not running"));
+            const auto sandbox = found->second;
+            sandbox->run(command, deadline, done);
+        });
 }
 
 Result<os::Fd> DockerRuntime::root(const ports::SandboxId& id) { return impl_->roots.open(id); }
@@ -231,11 +233,12 @@ Status DockerRuntime::sweep(const std::set<ports::SandboxId>& keep) {
     AEGIS_CHECK(available());  // else nothing more can be done, and need not be waited for
     AEGIS_CHECK(impl_->janitor.drain(deadline));
     std::set<std::string> kept_dirs;
-    // Again until nothing is found: the engine may still be finishing what an earlier daemon asked for.
+    // Again until nothing is found: the engine may still be finishing what an earlier daemon asked
+    // for.
     for (int round = 0; round < kSweepRounds; ++round) {
         AEGIS_TRY(const auto containers,
-                  impl_->engine.listContainers(
-                      fmt::format("{}={}", kLabelNode, impl_->node.str()), deadline));
+                  impl_->engine.listContainers(fmt::format("{}={}", kLabelNode, impl_->node.str()),
+                                               deadline));
         std::vector<ContainerSummary> stale;
         for (const auto& container : containers) {
             const auto id = sandboxOf(container);

@@ -21,16 +21,18 @@ struct DockerOptions {
     std::size_t threads = 8;  ///< for calls of the engine
 };
 
-/// The Runtime over Docker Engine's API on its unix socket: one fresh container per sandbox, without a
-/// network, privileges or a writable root. The engine need not be there when this is made. Threads: one
-/// that waits on all sandboxes, `threads` for calls of the engine, one that cleans up; sinks and `done`
-/// callbacks run on the first. The destructor kills what runs (at most 10 s).
+/// The Runtime over Docker Engine's API on its unix socket: one fresh container per sandbox,
+/// without a network, privileges or a writable root. The engine need not be there when this is
+/// made. Threads: one that waits on all sandboxes, `threads` for calls of the engine, one that
+/// cleans up; sinks and `done` callbacks run on the first. The destructor kills what runs (at most
+/// 10 s).
 ///
 /// After start(), a sandbox that is closed early still tells its sink: failed() with kCancelled, or
 /// ended() with `died`, before close() reports.
 class DockerRuntime final : public ports::Runtime {
   public:
-    /// kNotFound when the guest's files are missing, kInvalid or kUnsupported for a bad docker_host.
+    /// kNotFound when the guest's files are missing, kInvalid or kUnsupported for a bad
+    /// docker_host.
     static Result<std::unique_ptr<DockerRuntime>> create(DockerOptions options, Random& random);
     ~DockerRuntime() override;
 

@@ -78,11 +78,15 @@ t = threading.Thread(target=lambda: None); t.start(); t.join()
 print(json.dumps({
   'uid': [os.getuid(), os.getgid(), os.getgroups()], 'caps': status['CapEff'] + status['CapBnd'],
   'nnp': status['NoNewPrivs'], 'seccomp': status['Seccomp'], 'cwd': os.getcwd(),
-  'writable': [p for p in ('/', '/etc', '/usr', '/tmp', '/aegis/bin', '/aegis/run', '/dev', '/run', '/var/tmp') if writable(p)],
-  'interfaces': sorted(os.listdir('/sys/class/net')), 'run': sorted(os.listdir('/aegis/run')),
+  'writable': [p for p in ('/', '/etc', '/usr', '/tmp', '/aegis/bin', '/aegis/run', '/dev', '/run',
+                            '/var/tmp') if writable(p)],
+  'interfaces': sorted(os.listdir('/sys/class/net')),
+  'run': sorted(os.listdir('/aegis/run')),
   'init': refused(lambda: os.listdir('/proc/1/fd')), 'stdin': os.readlink('/proc/self/fd/0'),
-  'netlink': refused(lambda: socket.socket(16, 3, 0)), 'vsock': refused(lambda: socket.socket(40, 1, 0)),
-  'sub': subprocess.run(['sh', '-c', 'cat | tr a-z A-Z'], input=b'ok', capture_output=True).stdout.decode(),
+  'netlink': refused(lambda: socket.socket(16, 3, 0)),
+  'vsock': refused(lambda: socket.socket(40, 1, 0)),
+  'sub': subprocess.run(['sh', '-c', 'cat | tr a-z A-Z'], input=b'ok',
+                        capture_output=True).stdout.decode(),
   'tmp': os.statvfs('/tmp').f_blocks * os.statvfs('/tmp').f_frsize,
   'env': {k: os.environ.get(k) for k in ('HOME', 'AEGIS_X', 'AEGIS_ORCHESTRATOR_URL')},
   'unshare': subprocess.run(['unshare', '-U', 'true'], capture_output=True).returncode}))
@@ -132,7 +136,8 @@ TEST_F(DockerRuntimeTest, ReportsHowTheBootstrapEnded) {
 }
 
 TEST_F(DockerRuntimeTest, OutputIsDrainedCountedAndCapped) {
-    const auto fate = runToEnd(spec("import os\nfor _ in range(256): os.write(1, b'x' * (1 << 20))"));
+    const auto fate =
+        runToEnd(spec("import os\nfor _ in range(256): os.write(1, b'x' * (1 << 20))"));
     ASSERT_TRUE(fate.exit);
     EXPECT_EQ(fate.exit->exit_code, 0);
     EXPECT_EQ(fate.exit->stdout_bytes, 256ULL << 20);
@@ -140,8 +145,9 @@ TEST_F(DockerRuntimeTest, OutputIsDrainedCountedAndCapped) {
 }
 
 TEST_F(DockerRuntimeTest, AnOutOfMemoryKillOfAnyProcessIsTold) {
-    auto what = spec("import subprocess, sys\n"
-                     "subprocess.run([sys.executable, '-c', 'x = bytearray(1 << 30)'])\n");
+    auto what = spec(
+        "import subprocess, sys\n"
+        "subprocess.run([sys.executable, '-c', 'x = bytearray(1 << 30)'])\n");
     what.memory_bytes = 48 << 20;
     const auto fate = runToEnd(what);
     ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
@@ -157,7 +163,8 @@ TEST_F(DockerRuntimeTest, PromptsOfEveryKindArriveWhole) {
 
     const std::string edge = "print(len('''" + std::string(90 << 10, 'p') + "'''))";
     auto crowded = spec(edge);
-    for (int i = 0; i < 60; ++i) crowded.env["V" + std::to_string(i)] = std::string(1000, 'v');
+    for (int i = 0; i < 60; ++i)
+        crowded.env["V" + std::to_string(i)] = std::string(1000, 'v');
     fate = runToEnd(crowded);
     ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
     EXPECT_EQ(fate.exit->standard_output, std::to_string(90 << 10) + "\n");
@@ -195,9 +202,11 @@ TEST_F(DockerRuntimeTest, RootShowsWhatTheSandboxSees) {
 }
 
 TEST_F(DockerRuntimeTest, ClosingKillsAtOnceAndTwiceIsFine) {
-    const auto what = spec("import signal, subprocess\n"
-                           "signal.signal(15, signal.SIG_IGN)\n"
-                           "for _ in range(8): subprocess.Popen(['sleep', '600'])\n" + kSleep);
+    const auto what = spec(
+        "import signal, subprocess\n"
+        "signal.signal(15, signal.SIG_IGN)\n"
+        "for _ in range(8): subprocess.Popen(['sleep', '600'])\n" +
+        kSleep);
     runtime_->start(what, soon(), sink_);
     ASSERT_TRUE(sink_.started(what.id).info);
     EXPECT_LT(closeNow(what.id), 300);
@@ -238,10 +247,11 @@ TEST_F(DockerRuntimeTest, VolumesAreMountedAsGranted) {
     fs::create_directory(volume);
     ASSERT_EQ(::chown(volume.c_str(), 1000, 1000), 0);
     std::ofstream(volume + "/given") << "content";
-    auto what = spec("print(open('/workspace/given').read())\n"
-                     "open('/workspace/out/new', 'w').write('made')\n"
-                     "try: open('/workspace/other', 'w')\n"
-                     "except OSError as e: print(e.errno)\n");
+    auto what = spec(
+        "print(open('/workspace/given').read())\n"
+        "open('/workspace/out/new', 'w').write('made')\n"
+        "try: open('/workspace/other', 'w')\n"
+        "except OSError as e: print(e.errno)\n");
     what.volumes = {{VolumeId{}, "workspace", "/workspace", volume}};
     what.create_directories = {"/workspace/out"};
     what.mounts = {{"workspace", "", "/workspace", false},
@@ -263,13 +273,14 @@ TEST_F(DockerRuntimeTest, VolumesAreMountedAsGranted) {
 }
 
 TEST_F(DockerRuntimeTest, FewProcessesAreEnforcedToo) {
-    auto what = spec("import os, time\nn = 0\n"
-                     "try:\n"
-                     "    for _ in range(100):\n"
-                     "        if os.fork() == 0: time.sleep(60)\n"
-                     "        n += 1\n"
-                     "except OSError: pass\n"
-                     "print(n, flush=True)\n");
+    auto what = spec(
+        "import os, time\nn = 0\n"
+        "try:\n"
+        "    for _ in range(100):\n"
+        "        if os.fork() == 0: time.sleep(60)\n"
+        "        n += 1\n"
+        "except OSError: pass\n"
+        "print(n, flush=True)\n");
     what.pids = 5;
     const auto fate = runToEnd(what);
     ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
@@ -306,17 +317,17 @@ TEST_F(DockerRuntimeTest, AnImagesVolumesUserAndCommandAreNotHonoured) {
         return count;
     };
     const auto before = volumes();
-    auto what = spec("import os\n"
-                     "print(os.getuid(), os.getcwd(), os.environ['GREETING'], end=' ')\n"
-                     "print(os.listdir('/etc/apt'))\n"
-                     "try: open('/etc/apt/x', 'w')\n"
-                     "except OSError as e: print(e.errno)\n");
+    auto what = spec(
+        "import os\n"
+        "print(os.getuid(), os.getcwd(), os.environ['GREETING'], end=' ')\n"
+        "print(os.listdir('/etc/apt'))\n"
+        "try: open('/etc/apt/x', 'w')\n"
+        "except OSError as e: print(e.errno)\n");
     what.image = odd;
     what.cwd.clear();
     const auto fate = runToEnd(what);
     ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
-    EXPECT_EQ(fate.exit->standard_output,
-              "1000 /usr hello []\n" + std::to_string(EROFS) + "\n")
+    EXPECT_EQ(fate.exit->standard_output, "1000 /usr hello []\n" + std::to_string(EROFS) + "\n")
         << fate.exit->standard_error;
     EXPECT_TRUE(runtime_->sweep({}));
     EXPECT_EQ(volumes(), before);

@@ -93,7 +93,8 @@ Engine::~Engine() = default;
 void Engine::stop() {
     std::lock_guard lock(mutex_);
     stopped_ = true;
-    for (auto* connection : busy_) connection->cancel();
+    for (auto* connection : busy_)
+        connection->cancel();
 }
 
 Error Engine::transportError(Error error) const {
@@ -115,8 +116,7 @@ Error Engine::transportError(Error error) const {
     return std::move(error).within(fmt::format("Docker Engine at {}", where));
 }
 
-Result<net::ClientResponse> Engine::exchange(const net::ClientRequest& request,
-                                             Deadline deadline) {
+Result<net::ClientResponse> Engine::exchange(const net::ClientRequest& request, Deadline deadline) {
     Lease lease(*this);
     auto response = (*lease).request(request, deadline);
     if (!response) return transportError(std::move(response.error()));
@@ -192,7 +192,8 @@ Status Engine::progress(net::ClientRequest request, Deadline deadline, const OnL
         },
         [&](std::string_view chunk) {
             if (status != 200) {
-                refusal.append(chunk.substr(0, 65536 - std::min<std::size_t>(65536, refusal.size())));
+                refusal.append(
+                    chunk.substr(0, 65536 - std::min<std::size_t>(65536, refusal.size())));
                 return true;
             }
             if (auto fed = lines.feed(chunk, take); !fed) failure = std::move(fed);
@@ -226,7 +227,8 @@ Result<std::string> Engine::importImage(const net::BodySource& tar, const std::s
     const auto name = splitReference(reference);
     auto target = fmt::format("/images/create?fromSrc=-&repo={}&tag={}",
                               wire::percentEncode(name.repository), wire::percentEncode(name.tag));
-    for (const auto& change : changes) target += "&changes=" + wire::percentEncode(change);
+    for (const auto& change : changes)
+        target += "&changes=" + wire::percentEncode(change);
     auto request = makeRequest("POST", std::move(target));
     request.headers.set("Content-Type", "application/x-tar");
     request.body_source = tar;
@@ -247,7 +249,8 @@ Result<std::string> Engine::loadImage(const std::string& path, Deadline deadline
     request.body_source = [&file, &path]() -> Result<std::string> {
         std::string piece(kUploadPiece, '\0');
         ssize_t n;
-        do n = ::read(file.get(), piece.data(), piece.size());
+        do
+            n = ::read(file.get(), piece.data(), piece.size());
         while (n < 0 && errno == EINTR);
         if (n < 0) return errnoError(errno, path);
         piece.resize(static_cast<std::size_t>(n));
@@ -292,8 +295,7 @@ Status Engine::killContainer(const std::string& id, Deadline deadline) {
 }
 
 Status Engine::removeContainer(const std::string& id_or_name, Deadline deadline) {
-    auto response =
-        call("DELETE", containerPath(id_or_name, "?force=1&v=1"), nullptr, deadline);
+    auto response = call("DELETE", containerPath(id_or_name, "?force=1&v=1"), nullptr, deadline);
     if (!response && response.error().code != ErrorCode::kNotFound)
         return std::move(response.error());
     return {};
@@ -319,9 +321,9 @@ Status Engine::waitContainer(const std::string& id, Deadline deadline) {
 Result<std::vector<ContainerSummary>> Engine::listContainers(const std::string& label,
                                                              Deadline deadline) {
     const json::Object filters{{"label", json::Array{label}}};
-    AEGIS_TRY(auto answer, get("/containers/json?all=1&filters=" +
-                                   wire::percentEncode(json::dump(filters)),
-                               deadline));
+    AEGIS_TRY(auto answer,
+              get("/containers/json?all=1&filters=" + wire::percentEncode(json::dump(filters)),
+                  deadline));
     return containerList(answer);
 }
 

@@ -46,11 +46,12 @@ struct ContainerSummary {
 /// Reads Docker's `docker_host`: only unix sockets ("unix:///var/run/docker.sock").
 Result<net::Endpoint> parseDockerHost(const std::string& text);
 
-/// A typed client of the Docker Engine API (1.41 and later; the version is agreed with the engine at the
-/// first call). Every call blocks, at most until its deadline. Connections are kept alive and reused.
-/// Any thread. Errors: kUnreachable (no engine: the hint says what to do), kPermissionDenied (the socket
-/// is closed to this user), kNotFound, kConflict, kInvalid (the engine refuses the request), kUnavailable
-/// (it failed: 5xx, or its answer makes no sense), kTimeout, kIo.
+/// A typed client of the Docker Engine API (1.41 and later; the version is agreed with the engine
+/// at the first call). Every call blocks, at most until its deadline. Connections are kept alive
+/// and reused. Any thread. Errors: kUnreachable (no engine: the hint says what to do),
+/// kPermissionDenied (the socket is closed to this user), kNotFound, kConflict, kInvalid (the
+/// engine refuses the request), kUnavailable (it failed: 5xx, or its answer makes no sense),
+/// kTimeout, kIo.
 class Engine {
   public:
     explicit Engine(net::Endpoint endpoint);

@@ -31,7 +31,8 @@ Error strange(std::string_view what) {
 }  // namespace
 
 std::string oneLine(std::string_view text) {
-    while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.remove_suffix(1);
+    while (!text.empty() && (text.back() == '\n' || text.back() == ' '))
+        text.remove_suffix(1);
     auto out = json::toUtf8(text.substr(0, kMaxText));
     std::replace_if(
         out.begin(), out.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, ' ');
@@ -73,7 +74,8 @@ Result<ImageInfo> imageInfo(const json::Value& answer) {
     info.env = strings(json::find(*config, "Env"));
     info.working_dir = json::getString(*config, "WorkingDir");
     if (const auto* volumes = json::find(*config, "Volumes"); volumes && volumes->is_object())
-        for (const auto& [path, unused] : volumes->get_object()) info.volumes.emplace_back(path);
+        for (const auto& [path, unused] : volumes->get_object())
+            info.volumes.emplace_back(path);
     info.declares_command =
         nonEmpty(json::find(*config, "Entrypoint")) || nonEmpty(json::find(*config, "Cmd"));
     return info;

@@ -6,8 +6,8 @@
 
 #include "sandbox/docker/engine.h"
 
-/// What Docker Engine answers, taken apart. An engine is trusted with the host, but not to be sane: every
-/// answer is checked, and its texts are made fit for one line of output. Pure; any thread.
+/// What Docker Engine answers, taken apart. An engine is trusted with the host, but not to be sane:
+/// every answer is checked, and its texts are made fit for one line of output. Pure; any thread.
 namespace aegis::sandbox {
 
 /// At most 1 KiB, control characters escaped away, well-formed UTF-8.
@@ -32,7 +32,8 @@ bool isContainerId(std::string_view text);
 /// The name in "Loaded image: name:tag" or "Loaded image ID: sha256:…"; empty for other lines.
 std::string loadedReference(std::string_view line);
 
-/// "host:5000/repo:tag", "repo@sha256:…"; the tag is `latest` when there is none, else the tag or digest.
+/// "host:5000/repo:tag", "repo@sha256:…"; the tag is `latest` when there is none, else the tag or
+/// digest.
 struct ImageReference {
     std::string repository;
     std::string tag;

@@ -33,9 +33,7 @@ struct EngineTest : ::testing::Test {
             return request == "GET /version" ? FakeEngine::version() : answer(request);
         });
     }
-    static Deadline soon(int ms = 2000) {
-        return Deadline::in(os::systemClock().boot(), ms);
-    }
+    static Deadline soon(int ms = 2000) { return Deadline::in(os::systemClock().boot(), ms); }
 
     std::string dir, socket;
     std::unique_ptr<FakeEngine> fake;
@@ -61,7 +59,8 @@ TEST_F(EngineTest, ADeadSocketIsAbsentToo) {
 
 TEST_F(EngineTest, AgreesOnAVersionOnceAndReusesTheConnection) {
     serve([](const std::string&) { return FakeEngine::http(200, "[]"); });
-    for (int i = 0; i < 3; ++i) ASSERT_TRUE(engine->listContainers("a=b", soon()));
+    for (int i = 0; i < 3; ++i)
+        ASSERT_TRUE(engine->listContainers("a=b", soon()));
     const auto requests = fake->requests();
     ASSERT_EQ(requests.size(), 4U);
     EXPECT_EQ(requests[0], "GET /version");
@@ -126,7 +125,8 @@ TEST_F(EngineTest, AHangingEngineCostsNoMoreThanTheDeadline) {
 TEST_F(EngineTest, StopEndsRunningAndLaterCalls) {
     serve([](const std::string&) { return std::string(); });
     std::thread stopper([this] {
-        while (fake->requests().size() < 2) std::this_thread::yield();
+        while (fake->requests().size() < 2)
+            std::this_thread::yield();
         engine->stop();
     });
     EXPECT_EQ(engine->startContainer(kId, Deadline::never()).error().code, ErrorCode::kCancelled);
@@ -144,14 +144,14 @@ TEST_F(EngineTest, RemovingWhatIsGoneIsSuccess) {
 }
 
 TEST_F(EngineTest, ProgressStreamsTellTheirErrors) {
-    std::string body = "{\"status\":\"Pulling\"}\r\n{\"errorDetail\":{\"message\":\"denied\"},"
-                       "\"error\":\"denied\"}\r\n";
+    std::string body =
+        "{\"status\":\"Pulling\"}\r\n{\"errorDetail\":{\"message\":\"denied\"},"
+        "\"error\":\"denied\"}\r\n";
     serve([&](const std::string&) { return FakeEngine::http(200, body); });
     auto pulled = engine->pullImage("host:5000/a:b", soon());
     ASSERT_FALSE(pulled);
     EXPECT_EQ(pulled.error().message, "Docker Engine: denied");
-    EXPECT_EQ(fake->requests().back(),
-              "POST /v1.41/images/create?fromImage=host%3A5000%2Fa&tag=b");
+    EXPECT_EQ(fake->requests().back(), "POST /v1.41/images/create?fromImage=host%3A5000%2Fa&tag=b");
     body = "{\"status\":\"Pulling\"}\nnonsense\n";
     EXPECT_FALSE(engine->pullImage("a", soon()));
     body = "{\"status\":\"Done\"}";

@@ -30,7 +30,8 @@ class FakeEngine {
     ~FakeEngine() {
         stop_.signal();
         acceptor_.join();
-        for (auto& thread : threads_) thread.join();
+        for (auto& thread : threads_)
+            thread.join();
     }
     std::vector<std::string> requests() {
         std::lock_guard lock(mutex_);

@@ -33,7 +33,7 @@ Error missing(const std::string& image) {
 
 /// What tells one content of the file from another, short of reading it.
 Result<std::string> identity(const std::string& path) {
-    struct stat st {};
+    struct stat st{};
     if (::stat(path.c_str(), &st) != 0) return errnoError(errno, "image archive " + path);
     if (!S_ISREG(st.st_mode))
         return {ErrorCode::kInvalid, fmt::format("image archive {}: is no file", path)};

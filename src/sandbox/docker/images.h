@@ -11,9 +11,10 @@
 namespace aegis::sandbox {
 
 /// Finds the image that a manifest names, under its pull policy ("Always", "IfNotPresent", "Never";
-/// empty is IfNotPresent). A name that ends in ".tar" is a `docker save` archive on this machine, loaded
-/// once for as long as the file does not change. Images of the `aegis/` repository are made on this
-/// machine and never fetched: the name belongs to somebody else in a public registry. Any thread.
+/// empty is IfNotPresent). A name that ends in ".tar" is a `docker save` archive on this machine,
+/// loaded once for as long as the file does not change. Images of the `aegis/` repository are made
+/// on this machine and never fetched: the name belongs to somebody else in a public registry. Any
+/// thread.
 class Images {
   public:
     explicit Images(Engine& engine) : engine_(engine) {}

@@ -54,8 +54,8 @@ Status Janitor::drain(Deadline deadline) {
 bool Janitor::tryRemove(Job& job) {
     job.remains.listener.reset();
     if (!job.remains.container.empty()) {
-        auto removed = engine_.removeContainer(
-            job.remains.container, Deadline::in(os::systemClock().boot(), kRemoveMs));
+        auto removed = engine_.removeContainer(job.remains.container,
+                                               Deadline::in(os::systemClock().boot(), kRemoveMs));
         if (!removed) {
             // 409 is a removal already under way: the next try finds it gone.
             if (removed.error().code != ErrorCode::kConflict)

@@ -25,8 +25,8 @@ struct Remains {
     std::function<void()> removed;
 };
 
-/// Removes remains on a thread of its own, again and again until the engine agrees. What is left when it
-/// is destroyed is found by the next start's sweep. Any thread.
+/// Removes remains on a thread of its own, again and again until the engine agrees. What is left
+/// when it is destroyed is found by the next start's sweep. Any thread.
 class Janitor {
   public:
     explicit Janitor(Engine& engine);

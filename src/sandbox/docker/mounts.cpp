@@ -22,8 +22,7 @@ constexpr gid_t kGuestGid = 1000;
 os::Fd openBeneath(int dir, const std::string& path) {
     open_how how{};
     how.flags = O_PATH | O_CLOEXEC;
-    how.resolve =
-        RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
     const char* name = path.empty() ? "." : path.c_str();
     return os::Fd(static_cast<int>(::syscall(SYS_openat2, dir, name, &how, sizeof how)));
 }
@@ -104,7 +103,7 @@ Result<std::vector<HostMount>> resolveMounts(const ports::SandboxSpec& spec) {
         AEGIS_TRY(os::Fd root, openRoot(*volume));
         os::Fd entry = openBeneath(root.get(), grant.sub_path);
         if (!entry && errno == ENOENT && !grant.writable) continue;
-        struct stat st {};
+        struct stat st{};
         if (!entry || ::fstat(entry.get(), &st) != 0)
             return refusal(errno, volume->name, grant.sub_path);
         if (!S_ISDIR(st.st_mode) && !S_ISREG(st.st_mode))

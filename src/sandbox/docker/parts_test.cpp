@@ -115,11 +115,31 @@ TEST(SeccompProfile, AllowsAListAndNothingElse) {
     }
     for (const char* name : {"read", "execve", "futex", "recvmsg", "wait4", "openat2"})
         EXPECT_TRUE(allowed.contains(name)) << name;
-    for (const char* name :
-         {"socket", "socketpair", "clone", "clone3", "unshare", "setns", "mount", "umount2", "bpf",
-          "keyctl", "add_key", "userfaultfd", "io_uring_setup", "io_uring_enter", "ptrace",
-          "process_vm_readv", "perf_event_open", "open_by_handle_at", "pivot_root", "fsopen",
-          "move_mount", "personality", "kexec_load", "init_module", "pidfd_getfd"})
+    for (const char* name : {"socket",
+                             "socketpair",
+                             "clone",
+                             "clone3",
+                             "unshare",
+                             "setns",
+                             "mount",
+                             "umount2",
+                             "bpf",
+                             "keyctl",
+                             "add_key",
+                             "userfaultfd",
+                             "io_uring_setup",
+                             "io_uring_enter",
+                             "ptrace",
+                             "process_vm_readv",
+                             "perf_event_open",
+                             "open_by_handle_at",
+                             "pivot_root",
+                             "fsopen",
+                             "move_mount",
+                             "personality",
+                             "kexec_load",
+                             "init_module",
+                             "pidfd_getfd"})
         EXPECT_FALSE(allowed.contains(name)) << name;
 }
 
@@ -225,7 +245,7 @@ TEST(RunDirs, MakesRemovesAndSweeps) {
     auto one = dirs->create();
     auto two = dirs->create();
     ASSERT_TRUE(one && two);
-    struct stat st {};
+    struct stat st{};
     ASSERT_EQ(::stat(one->shared.c_str(), &st), 0);
     EXPECT_EQ(st.st_mode & 0777, 0755U);
     ASSERT_EQ(::stat(one->captures.c_str(), &st), 0);
@@ -272,11 +292,10 @@ TEST_F(MountsTest, CreatesListedDirectoriesForTheGuest) {
                    {"workspace", "missing", "/workspace/missing", false}};
     const auto mounts = resolveMounts(spec);
     ASSERT_TRUE(mounts) << mounts.error().message;
-    const std::vector<HostMount> expected{
-        {temp.path + "/vol", "/workspace", true},
-        {temp.path + "/vol/a/b", "/workspace/a/b", false}};
+    const std::vector<HostMount> expected{{temp.path + "/vol", "/workspace", true},
+                                          {temp.path + "/vol/a/b", "/workspace/a/b", false}};
     EXPECT_EQ(*mounts, expected);
-    struct stat st {};
+    struct stat st{};
     for (const char* path : {"/vol/a", "/vol/a/b"}) {
         ASSERT_EQ(::stat((temp.path + path).c_str(), &st), 0);
         EXPECT_EQ(st.st_uid, 1000U);

@@ -75,7 +75,8 @@ void Reactor::runPosted() {
         std::lock_guard lock(mutex_);
         tasks.swap(posted_);
     }
-    for (auto& task : tasks) task();
+    for (auto& task : tasks)
+        task();
 }
 
 void Reactor::runTimers() {
@@ -97,8 +98,9 @@ void Reactor::run() {
                 continue;
             }
             auto found = watches_.find(events[i].key);
-            if (found == watches_.end()) continue;  // forgotten by an earlier callback of this round
-            auto ready = found->second.ready;       // a copy: the callback may forget itself
+            if (found == watches_.end())
+                continue;                      // forgotten by an earlier callback of this round
+            auto ready = found->second.ready;  // a copy: the callback may forget itself
             ready();
         }
         runTimers();

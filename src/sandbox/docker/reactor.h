@@ -13,10 +13,10 @@
 
 namespace aegis::sandbox {
 
-/// One thread that waits for descriptors, timers and posted tasks, and runs their callbacks one after
-/// the other. Callbacks must not block. Everything but post() and stop() belongs to that
-/// thread. stop(), or the destructor, runs the tasks posted before it, then ends the thread; what is
-/// posted later never runs.
+/// One thread that waits for descriptors, timers and posted tasks, and runs their callbacks one
+/// after the other. Callbacks must not block. Everything but post() and stop() belongs to that
+/// thread. stop(), or the destructor, runs the tasks posted before it, then ends the thread; what
+/// is posted later never runs.
 class Reactor {
   public:
     using Task = std::function<void()>;
@@ -32,8 +32,8 @@ class Reactor {
     /// Not from the reactor's own thread.
     void stop();
 
-    /// Calls `ready` whenever `fd` is readable or hung up (level-triggered). The descriptor must stay
-    /// open until forget(). A callback may forget any token, its own included.
+    /// Calls `ready` whenever `fd` is readable or hung up (level-triggered). The descriptor must
+    /// stay open until forget(). A callback may forget any token, its own included.
     Token watch(int fd, Task ready);
     /// Calls `task` once when `deadline` has passed; never for Deadline::never().
     Token at(Deadline deadline, Task task);

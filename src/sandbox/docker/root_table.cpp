@@ -29,7 +29,8 @@ Result<os::Fd> RootTable::open(const ports::SandboxId& id) const {
     }
     if (!process || !process->pidfd) return {ErrorCode::kNotFound, "the sandbox is not running"};
     auto root = os::openFile(fmt::format("/proc/{}/root", process->pid), O_PATH | O_DIRECTORY);
-    // The number may have been given to another process; only while the pidfd's lives is it this one's.
+    // The number may have been given to another process; only while the pidfd's lives is it this
+    // one's.
     if (hasEnded(process->pidfd)) return {ErrorCode::kNotFound, "the sandbox has ended"};
     return root;
 }

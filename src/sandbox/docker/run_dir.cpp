@@ -21,7 +21,7 @@ namespace {
 /// A directory that is ours alone: made if missing, refused when it is a link or somebody else's.
 Status ownDirectory(const std::string& path) {
     if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) return errnoError(errno, path);
-    struct stat st {};
+    struct stat st{};
     if (::lstat(path.c_str(), &st) != 0) return errnoError(errno, path);
     if (!S_ISDIR(st.st_mode) || st.st_uid != ::geteuid())
         return {ErrorCode::kPermissionDenied, path + ": is not a directory of this user"};
@@ -62,7 +62,8 @@ Result<RunDir> RunDirs::create() {
         std::array<std::byte, 4> bytes{};
         random_->fill(bytes);
         RunDir dir;
-        for (auto byte : bytes) dir.name += fmt::format("{:02x}", static_cast<unsigned>(byte));
+        for (auto byte : bytes)
+            dir.name += fmt::format("{:02x}", static_cast<unsigned>(byte));
         dir.shared = root_ + "/" + dir.name;
         dir.captures = dir.shared + ".out";
         if (::mkdir(dir.shared.c_str(), 0755) != 0) {
@@ -94,7 +95,8 @@ Status RunDirs::sweep(const std::set<std::string>& keep) {
         if (name != "." && name != ".." && !keep.contains(nameOf(name)))
             stale.push_back(root_ + "/" + entry->d_name);
     }
-    for (const auto& path : stale) AEGIS_CHECK(os::removeTree(path));
+    for (const auto& path : stale)
+        AEGIS_CHECK(os::removeTree(path));
     return {};
 }
 
@@ -108,13 +110,13 @@ Result<CaptureFile> makeCapture(const RunDir& dir, const std::string& name) {
 
 std::string readCapture(const os::Fd& reader, std::size_t limit) {
     std::string text;
-    struct stat st {};
+    struct stat st{};
     if (!reader || ::fstat(reader.get(), &st) != 0 || st.st_size <= 0) return text;
     text.resize(std::min(limit, static_cast<std::size_t>(st.st_size)));
     std::size_t got = 0;
     while (got < text.size()) {
-        const auto n = ::pread(reader.get(), text.data() + got, text.size() - got,
-                               static_cast<off_t>(got));
+        const auto n =
+            ::pread(reader.get(), text.data() + got, text.size() - got, static_cast<off_t>(got));
         if (n <= 0) break;
         got += static_cast<std::size_t>(n);
     }

@@ -1,5 +1,6 @@
-// What the runtime does when the engine, or the first process of a sandbox, misbehaves. The engine here is
-// fake; the first process is a child of the test in a pid namespace of its own (needs root).
+// What the runtime does when the engine, or the first process of a sandbox, misbehaves. The engine
+// here is fake; the first process is a child of the test in a pid namespace of its own (needs
+// root).
 #include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -63,8 +64,8 @@ class RuntimeFaultsTest : public RuntimeFixture {
         makeRuntime("unix://" + socket_);
     }
     std::string inspected() const {
-        return FakeEngine::http(200, R"({"State":{"Running":true,"Pid":)" + std::to_string(init_) +
-                                         "}}");
+        return FakeEngine::http(
+            200, R"({"State":{"Running":true,"Pid":)" + std::to_string(init_) + "}}");
     }
     /// The sandbox's directory, while there is one.
     std::string ctlSocket() const {
@@ -85,8 +86,10 @@ class RuntimeFaultsTest : public RuntimeFixture {
         }
         const int fd = ::socket(AF_UNIX, SOCK_SEQPACKET, 0);
         ::connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address);
-        for (const auto& text : script) ::send(fd, text.data(), text.size(), MSG_NOSIGNAL);
-        while (stays) ::pause();
+        for (const auto& text : script)
+            ::send(fd, text.data(), text.size(), MSG_NOSIGNAL);
+        while (stays)
+            ::pause();
         ::_exit(0);
     }
     /// Serves an engine whose start makes that init, and runs a sandbox on it to its end.
@@ -225,8 +228,7 @@ class HostileInitTest : public RuntimeFaultsTest {
 };
 
 TEST_F(HostileInitTest, AConversationAsAgreedIsBelieved) {
-    const auto fate =
-        runInit({kHello, kStarted, message(ctl::Exited{7, 0, 100, 0, false})});
+    const auto fate = runInit({kHello, kStarted, message(ctl::Exited{7, 0, 100, 0, false})});
     ASSERT_TRUE(fate.info) << (fate.error ? fate.error->message : "timeout");
     ASSERT_TRUE(fate.exit);
     EXPECT_EQ(fate.exit->exit_code, 7);
@@ -280,8 +282,7 @@ TEST_F(HostileInitTest, AnInitThatDiesIsReported) {
 }
 
 TEST_F(HostileInitTest, AStartFailureOfTheInitIsTold) {
-    const auto fate =
-        runInit({kHello, message(ctl::StartFailed{EACCES, "python3: \x1b[31mno\n"})});
+    const auto fate = runInit({kHello, message(ctl::StartFailed{EACCES, "python3: \x1b[31mno\n"})});
     ASSERT_TRUE(fate.error);
     EXPECT_TRUE(fate.fatal);
     EXPECT_EQ(fate.error->message, "the bootstrap could not be started: python3:  [31mno");

@@ -70,8 +70,8 @@ class RecordingSink : public ports::SandboxSink {
     std::map<ports::SandboxId, Fate> fates_;
 };
 
-/// A runtime of a node of its own, with the real init and, as bootstrap.py, a script that runs its prompt
-/// as Python.
+/// A runtime of a node of its own, with the real init and, as bootstrap.py, a script that runs its
+/// prompt as Python.
 class RuntimeFixture : public ::testing::Test {
   protected:
     struct Listening : ports::GuestListener {
@@ -100,8 +100,8 @@ class RuntimeFixture : public ::testing::Test {
         out.docker_host = host;
         out.guest_dir = dir_ + "/guest";
         out.run_base = dir_ + "/run";
-        out.listeners = [](const std::string& path, ports::SandboxId)
-            -> Result<std::unique_ptr<ports::GuestListener>> {
+        out.listeners = [](const std::string& path,
+                           ports::SandboxId) -> Result<std::unique_ptr<ports::GuestListener>> {
             auto listening = std::make_unique<Listening>();
             AEGIS_TRY(listening->socket, os::listenUnix(path, 0666));
             return listening;
@@ -151,8 +151,8 @@ class RuntimeFixture : public ::testing::Test {
         return promise.get_future().get();
     }
     std::size_t containers() {
-        auto listed = runtime_->engine().listContainers(
-            std::string(kLabelNode) + "=" + node_.str(), soon());
+        auto listed =
+            runtime_->engine().listContainers(std::string(kLabelNode) + "=" + node_.str(), soon());
         EXPECT_TRUE(listed);
         return listed ? listed->size() : 9999;
     }

@@ -34,8 +34,8 @@ void Sandbox::receiveAll() {
         auto message = receiveCtl(connection_.get());
         if (!message) {
             if (message.error().code != ErrorCode::kIo) return breach(message.error().message);
-            // The connection ends just before PID 1 does, which the pidfd tells. A PID 1 that goes on
-            // without it is broken.
+            // The connection ends just before PID 1 does, which the pidfd tells. A PID 1 that goes
+            // on without it is broken.
             context_.reactor.forget(std::exchange(connection_watch_, 0));
             connection_.reset();
             hangup_timer_ = context_.reactor.at(
@@ -155,9 +155,7 @@ void Sandbox::fail(Error error, bool fatal) {
     destroy();
 }
 
-void Sandbox::breach(std::string why) {
-    fail({ErrorCode::kUnavailable, std::move(why)}, false);
-}
+void Sandbox::breach(std::string why) { fail({ErrorCode::kUnavailable, std::move(why)}, false); }
 
 void Sandbox::close(Deadline deadline, Done done) {
     const int closer = next_closer_++;
@@ -232,8 +230,8 @@ void Sandbox::onAutopsy(const Autopsy& result) {
     std::string how;
     if (result.state) how = fmt::format("exit code {}", result.state->exit_code);
     if (out_of_memory) how += how.empty() ? "out of memory" : ", out of memory";
-    const std::string what = how.empty() ? "the container died"
-                                         : fmt::format("the container died ({})", how);
+    const std::string what =
+        how.empty() ? "the container died" : fmt::format("the container died ({})", how);
     if (phase_ == Phase::kUp) {
         reportEnd({.out_of_memory = out_of_memory, .died = what});
         return destroy();
@@ -243,7 +241,8 @@ void Sandbox::onAutopsy(const Autopsy& result) {
 
 void Sandbox::onDead() {
     dead_ = true;
-    while (!closers_.empty()) answerCloser(closers_.begin()->first, {});
+    while (!closers_.empty())
+        answerCloser(closers_.begin()->first, {});
     // The engine must not be asked to remove what it is still making or starting.
     if (engine_busy_ || preparing_ || std::exchange(over_, true)) return;
     for (auto* token : {&listener_watch_, &connection_watch_, &pid_watch_, &hangup_timer_})

@@ -42,16 +42,17 @@ struct SandboxContext {
     std::function<void(const ports::SandboxId&)> over;
 };
 
-/// One container from start to end: a state machine that lives on the reactor's thread; calls of the
-/// engine run in the pool and report back. The sink hears exactly one of failed(), or up() and later
-/// ended(), close() or not.
+/// One container from start to end: a state machine that lives on the reactor's thread; calls of
+/// the engine run in the pool and report back. The sink hears exactly one of failed(), or up() and
+/// later ended(), close() or not.
 ///
-/// The order: image, directories and sockets, create, start; PID 1 connects (it may be before /start has
-/// answered), is checked against the container, gets `start`, answers, and the sandbox is up. Death is
-/// proven by the pidfd of PID 1, which ends after all other processes of its pid namespace; where no
-/// pid was ever learnt, by the engine having removed the container.
+/// The order: image, directories and sockets, create, start; PID 1 connects (it may be before
+/// /start has answered), is checked against the container, gets `start`, answers, and the sandbox
+/// is up. Death is proven by the pidfd of PID 1, which ends after all other processes of its pid
+/// namespace; where no pid was ever learnt, by the engine having removed the container.
 ///
-/// Shared: held by the runtime's table, by jobs in the pool and by callbacks that may outlast it there.
+/// Shared: held by the runtime's table, by jobs in the pool and by callbacks that may outlast it
+/// there.
 class Sandbox : public std::enable_shared_from_this<Sandbox> {
   public:
     using Done = std::function<void(Status)>;
@@ -77,7 +78,7 @@ class Sandbox : public std::enable_shared_from_this<Sandbox> {
         std::optional<RunDir> run;
         os::Fd listener;
         std::unique_ptr<ports::GuestListener> guest_listener;
-        std::string container;       ///< id, or the name if the engine did not answer
+        std::string container;  ///< id, or the name if the engine did not answer
         bool container_known = false;
         std::optional<Error> error;  ///< set: it went no further
         bool fatal = true;

@@ -36,7 +36,8 @@ Result<os::Fd> textFile(const std::string& text) {
     return fd;
 }
 
-/// A prompt that may be an argument of a process: short, without NUL, and not "-", which says stdin.
+/// A prompt that may be an argument of a process: short, without NUL, and not "-", which says
+/// stdin.
 bool fitsArgument(const std::string& prompt) {
     return prompt.size() <= kInlinePromptBytes && prompt != "-" &&
            prompt.find('\0') == std::string::npos;
@@ -47,7 +48,12 @@ proto::ctl::Start startMessage(const ports::SandboxSpec& spec, std::vector<std::
     proto::ctl::Start start;
     // Imported, not run as a file: only so is its compiled form used.
     if (spec.bootstrap_path.empty())
-        start.command.argv = {"python3", "-I", "-S", "-X", "utf8", "-c",
+        start.command.argv = {"python3",
+                              "-I",
+                              "-S",
+                              "-X",
+                              "utf8",
+                              "-c",
                               "import sys; sys.path.append('/aegis/bin'); "
                               "import bootstrap; bootstrap.main()"};
     else
@@ -85,13 +91,13 @@ void Sandbox::prepare() {
     if (auto made = prepareContainer(*prepared); !made) prepared->error = std::move(made.error());
     const bool go_on = !prepared->error;
     const auto container = prepared->container;
-    context_.reactor.post(
-        [self = shared_from_this(), prepared] { self->onPrepared(prepared); });
+    context_.reactor.post([self = shared_from_this(), prepared] { self->onPrepared(prepared); });
     if (!go_on) return;
     // The reactor already listens: PID 1 may connect before the engine has answered.
     const bool tried = !abandoned_;
-    auto started = tried ? context_.engine.startContainer(container, deadline_.earlier(inMs(kEngineMs)))
-                         : Status(ErrorCode::kCancelled, "closed");
+    auto started =
+        tried ? context_.engine.startContainer(container, deadline_.earlier(inMs(kEngineMs)))
+              : Status(ErrorCode::kCancelled, "closed");
     context_.reactor.post([self = shared_from_this(), tried, started]() mutable {
         self->onEngineStarted(std::move(started), tried);
     });
@@ -104,8 +110,7 @@ Status Sandbox::prepareContainer(Prepared& prepared) {
     if (abandoned_) return {ErrorCode::kCancelled, "closed"};
     AEGIS_TRY(prepared.run, context_.run_dirs.create());
     AEGIS_TRY(prepared.listener, listenCtl(prepared.run->ctlSocket()));
-    AEGIS_TRY(prepared.guest_listener,
-              context_.listeners(prepared.run->apiSocket(), spec_.id));
+    AEGIS_TRY(prepared.guest_listener, context_.listeners(prepared.run->apiSocket(), spec_.id));
     return makeContainer(prepared);
 }
 
@@ -117,13 +122,12 @@ Status Sandbox::makeContainer(Prepared& prepared) {
     }
     const ContainerPlan plan{&spec_,        context_.node,      &prepared.image,   &*mounts,
                              *prepared.run, context_.guest_dir, context_.host_cpus};
-    const auto name =
-        fmt::format("aegis-{}-{}-{}", spec_.id.execution.str(), spec_.id.ordinal,
-                    prepared.run->name);
+    const auto name = fmt::format("aegis-{}-{}-{}", spec_.id.execution.str(), spec_.id.ordinal,
+                                  prepared.run->name);
     // Until the engine has answered, the container may or may not exist, under this name.
     prepared.container = name;
     auto id = context_.engine.createContainer(name, containerConfig(plan),
-                                                 deadline_.earlier(inMs(kEngineMs)));
+                                              deadline_.earlier(inMs(kEngineMs)));
     if (!id) {
         const auto code = id.error().code;
         if (code == ErrorCode::kInvalid || code == ErrorCode::kNotFound ||
@@ -170,9 +174,8 @@ void Sandbox::onEngineStarted(Status status, bool tried) {
     const auto id = container_;
     submit([self = shared_from_this(), id] {
         auto state = self->context_.engine.inspectContainer(id, inMs(kInspectMs));
-        self->context_.reactor.post([self, state = std::move(state)]() mutable {
-            self->onInspected(std::move(state));
-        });
+        self->context_.reactor.post(
+            [self, state = std::move(state)]() mutable { self->onInspected(std::move(state)); });
     });
 }
 
@@ -209,7 +212,8 @@ void Sandbox::onListenerReady() {
         held_peer_ = std::move(peer);
         return;
     }
-    // Nothing but PID 1 of ours runs before `start` is sent, and the listener closes when it is here.
+    // Nothing but PID 1 of ours runs before `start` is sent, and the listener closes when it is
+    // here.
     if (++rejected_peers_ > kMaxRejectedPeers)
         fail({ErrorCode::kPermissionDenied, "the sandbox's control socket is under attack"}, false);
 }
@@ -232,15 +236,15 @@ void Sandbox::adopt(CtlPeer peer) {
             {{"error", counter.error().message}});
     if (!pidfd_) watchProcess(std::move(peer.pidfd), peer.pid);
     if (dying_) return destroy();
-    connection_watch_ = context_.reactor.watch(
-        connection_.get(), [self = shared_from_this()] { self->receiveAll(); });
+    connection_watch_ = context_.reactor.watch(connection_.get(),
+                                               [self = shared_from_this()] { self->receiveAll(); });
 }
 
 void Sandbox::watchProcess(os::Fd pidfd, pid_t pid) {
     pidfd_ = std::move(pidfd);
     pid_ = pid;
-    pid_watch_ = context_.reactor.watch(
-        pidfd_.get(), [self = shared_from_this()] { self->onProcessEnded(); });
+    pid_watch_ = context_.reactor.watch(pidfd_.get(),
+                                        [self = shared_from_this()] { self->onProcessEnded(); });
 }
 
 void Sandbox::onMessage(const proto::ctl::Hello& message) {
@@ -254,13 +258,14 @@ void Sandbox::onMessage(const proto::ctl::Hello& message) {
 
 void Sandbox::startPayload() {
     if (spec_.pids + 1 < kPidsToStart && spec_.pids > 0) {
-        // The limit that let the engine set the container up is lowered before any foreign code runs.
+        // The limit that let the engine set the container up is lowered before any foreign code
+        // runs.
         if (!engine_started_) return;
         start_sent_ = true;
         const auto id = container_;
         submit([self = shared_from_this(), id] {
-            auto set = self->context_.engine.setPidsLimit(id, self->spec_.pids + 1,
-                                                          inMs(kInspectMs));
+            auto set =
+                self->context_.engine.setPidsLimit(id, self->spec_.pids + 1, inMs(kInspectMs));
             self->context_.reactor.post([self, set = std::move(set)]() mutable {
                 if (self->dying_) return;
                 if (set) set = self->sendStart();
@@ -278,8 +283,8 @@ Status Sandbox::sendStart() {
     AEGIS_TRY(stderr_, makeCapture(*run_, "stderr"));
     const auto cwd = workingDirectory(spec_, image_);
     bool as_argument = fitsArgument(*spec_.prompt);
-    auto message = proto::ctl::encode(
-        proto::ctl::HostMessage(startMessage(spec_, env_, cwd, as_argument)));
+    auto message =
+        proto::ctl::encode(proto::ctl::HostMessage(startMessage(spec_, env_, cwd, as_argument)));
     if (!message && as_argument) {
         as_argument = false;
         message = proto::ctl::encode(
@@ -313,11 +318,11 @@ void Sandbox::onMessage(const proto::ctl::StartFailed& message) {
         return breach("the sandbox's init reported a failure out of turn");
     const auto text = oneLine(message.text);
     if (message.error == ENOENT && text.starts_with("python3"))
-        return fail({ErrorCode::kUnsupported,
-                     fmt::format("the image has no python3: {} cannot run the bootstrap",
-                                 spec_.image),
-                     "install python3 in the image, or use runtime.language and version"},
-                    true);
+        return fail(
+            {ErrorCode::kUnsupported,
+             fmt::format("the image has no python3: {} cannot run the bootstrap", spec_.image),
+             "install python3 in the image, or use runtime.language and version"},
+            true);
     fail({ErrorCode::kUnavailable, "the bootstrap could not be started: " + text}, true);
 }
 
