@@ -1,0 +1,39 @@
+# One command each. Everything is built in build/ (and build-*/).
+BUILD ?= build
+
+.PHONY: all test bench fuzz format tidy style clean
+all:
+	@scripts/install-deps.sh build
+	@scripts/build.sh $(BUILD) -DCMAKE_BUILD_TYPE=RelWithDebInfo
+
+# Everything: unit, golden and end-to-end tests, then the same under sanitizers.
+test:
+	./test.sh
+
+# Figures beside their floor or peer from the same run: see bench/README.md.
+bench:
+	@scripts/install-deps.sh build run
+	@scripts/build.sh build-bench -DCMAKE_BUILD_TYPE=RelWithDebInfo -DAEGIS_TESTS=OFF \
+	    -DAEGIS_BENCH=ON
+	python3 bench/run.py --build build-bench
+
+# Each fuzz target for FUZZ_SECS seconds.
+FUZZ_SECS ?= 30
+fuzz:
+	@scripts/install-deps.sh build tidy
+	FUZZ_SECS=$(FUZZ_SECS) scripts/fuzz.sh
+
+format:
+	@scripts/install-deps.sh tidy
+	git ls-files 'src/*.cpp' 'src/*.h' 'guest/*.cpp' 'guest/*.h' | xargs clang-format-19 -i
+
+tidy: all
+	@scripts/install-deps.sh tidy
+	git ls-files 'src/*.cpp' | grep -v -e _fuzz.cpp -e _bench.cpp | \
+	    xargs -P $$(nproc) -n 4 clang-tidy-19 --quiet -p $(BUILD)
+
+style:
+	python3 tests/style/check.py
+
+clean:
+	rm -rf build build-asan build-bench build-fuzz
