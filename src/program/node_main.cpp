@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "daemon/daemon.h"
+#include "os/fd.h"
 #include "os/files.h"
 #include "os/log_sink.h"
 #include "text/json.h"
@@ -32,9 +33,10 @@ Result<config::ParsedConfig> parse(const cli::GlobalFlags& flags) {
                                env);
 }
 
-/// Runs the daemon until it is told to stop. `ready_fd` gets "ok <address>\n" or "error …".
+/// Runs the daemon until it is told to stop. `ready_fd` gets "ok <address>\n" or "error …";
+/// `terminal` is closed when it is up, or whoever reads the command's stderr would wait for its end.
 int serve(cli::Context& context, const config::Config& config, const std::string& data_dir,
-          int ready_fd) {
+          int ready_fd, os::Fd* terminal) {
     auto tell = [&](const std::string& text) {
         if (ready_fd < 0) return;
         (void)os::writeAll(ready_fd, text);
@@ -55,6 +57,7 @@ int serve(cli::Context& context, const config::Config& config, const std::string
     auto running = daemon::Daemon::start(
         {config, data_dir, *installation, [flags] { return loadConfig(flags, false); }});
     if (!running) return refuse(running.error());
+    if (terminal != nullptr) terminal->reset();
     tell(fmt::format("ok {}\n", (*running)->address()));
     daemon::waitForStop(**running);
     running->reset();
@@ -102,7 +105,7 @@ int detach(cli::Context& context, const config::Config& config, const std::strin
     ::dup2(null.get(), STDOUT_FILENO);
     os::Fd terminal(::fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
     ::dup2(log_fd->get(), STDERR_FILENO);
-    int code = serve(context, config, data_dir, pipe[1]);
+    int code = serve(context, config, data_dir, pipe[1], &terminal);
     if (code != 0 && terminal) {
         auto tail = os::readFile(log_path, 1U << 20U);
         auto last = tail ? tail->substr(tail->find_last_of('\n', tail->size() - 2) + 1) : "";
@@ -133,7 +136,7 @@ int startDaemon(cli::Context& context, const cli::NodeCommands::Start& how) {
     auto data_dir = dataDirOf(*config);
     if (!data_dir) return context.fail(data_dir.error());
     if (auto made = os::makeDirs(*data_dir); !made) return context.fail(made.error());
-    if (!how.detach) return serve(context, *config, *data_dir, -1);
+    if (!how.detach) return serve(context, *config, *data_dir, -1, nullptr);
     return detach(context, *config, *data_dir);
 }
 
