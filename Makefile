@@ -12,7 +12,7 @@ test:
 
 # Figures beside their floor or peer from the same run: see bench/README.md.
 bench:
-	@scripts/install-deps.sh build run
+	@scripts/install-deps.sh build run bench
 	@scripts/build.sh build-bench -DCMAKE_BUILD_TYPE=RelWithDebInfo -DAEGIS_TESTS=OFF \
 	    -DAEGIS_BENCH=ON
 	python3 bench/run.py --build build-bench
