@@ -49,31 +49,47 @@ CLI::App* deepest(CLI::App* app) {
     return app;
 }
 
+/// "aegis agent deploy": what was typed to reach a command.
+std::string pathOf(const CLI::App* app) {
+    const auto* parent = app->get_parent();
+    return parent == nullptr ? app->get_name() : pathOf(parent) + " " + app->get_name();
+}
+
+/// The first word that nothing took; flags come first, for what follows one may be its value.
+std::string wrongWord(const CLI::App& app) {
+    std::string wrong;
+    for (const auto& word : app.remaining(true)) {
+        bool flag = word.starts_with('-') && word != "-" && word != "--";
+        if (flag) return word;
+        if (wrong.empty()) wrong = word;
+    }
+    return wrong;
+}
+
 Error usageError(CLI::App& app, const CLI::ParseError& e) {
     auto* at = deepest(&app);
     Error error(ErrorCode::kInvalid, e.what());
     std::vector<std::string> names;
-    std::string wrong;
-    for (const auto& word : at->remaining(true)) {
-        if (!word.empty() && wrong.empty()) wrong = word;
-    }
-    if (!wrong.empty() && wrong[0] == '-') {
+    bool group = !at->get_subcommands({}).empty();
+    // Words fall through to the top, so only there all of them are found.
+    auto wrong = wrongWord(app);
+    if (wrong.starts_with('-')) {
+        wrong = wrong.substr(0, wrong.find('='));
         error.message = fmt::format("unknown flag {}", wrong);
         for (const auto* source : {static_cast<const CLI::App*>(at), static_cast<const CLI::App*>(&app)})
             for (const auto* option : source->get_options())
                 for (const auto& name : option->get_lnames()) names.push_back("--" + name);
     } else if (!wrong.empty()) {
-        bool group = !at->get_subcommands({}).empty();
         error.message = group ? fmt::format("unknown command \"{}\"", wrong)
                               : fmt::format("unexpected argument \"{}\"", wrong);
         for (const auto* sub : at->get_subcommands({})) names.push_back(sub->get_name());
+    } else if (group) {
+        error.message = fmt::format("{} needs a command", pathOf(at));
     }
     if (auto near = text::closest(wrong, names, 3))
         error.hint = fmt::format("did you mean {}?", *near);
     else
-        error.hint = fmt::format("see: {} --help", at->get_parent() == nullptr
-                                                       ? std::string("aegis")
-                                                       : "aegis " + at->get_name());
+        error.hint = fmt::format("see: {} --help", pathOf(at));
     return error;
 }
 
@@ -97,7 +113,7 @@ int runApp(int argc, char** argv, Clock& clock, Context::ServiceFactory factory,
     try {
         app.parse(argc, argv);
     } catch (const CLI::CallForHelp&) {
-        context.print(deepest(&app)->help());
+        context.print(app.help());
         return 0;
     } catch (const CLI::CallForVersion&) {
         context.print(std::string("aegis ") + AEGIS_VERSION + "\n");
@@ -109,7 +125,7 @@ int runApp(int argc, char** argv, Clock& clock, Context::ServiceFactory factory,
     if (flags.daemon_addr.empty()) flags.daemon_addr = envOr("AEGIS_DAEMON_ADDR", "localhost:9090");
     if (flags.token.empty()) flags.token = envOr("AEGIS_TOKEN", "");
     if (!context.action) {
-        context.print(deepest(&app)->help());
+        context.print(app.help());
         return 2;
     }
     return context.action();

@@ -24,12 +24,12 @@ std::string str(const json::Value& record, std::string_view key) {
 
 std::string keep(std::string_view text) { return text::escapeControl(text, text::Lines::kKeep); }
 
-/// A text of several lines, each indented.
-std::string indented(std::string_view text) {
+/// A text of several lines, each behind `margin`.
+std::string indented(std::string_view text, std::string_view margin = "    ") {
     std::string out;
     while (!text.empty()) {
         auto end = text.find('\n');
-        out += "    " + keep(text.substr(0, end)) + "\n";
+        out += fmt::format("{}{}\n", margin, keep(text.substr(0, end)));
         if (end == std::string_view::npos) break;
         text.remove_prefix(end + 1);
     }
@@ -99,7 +99,7 @@ std::string validationText(const json::Value& iteration) {
                            json::getBool(result, "passed") ? "PASS" : "FAIL",
                            score == nullptr ? "?" : json::dump(*score));
         auto detail = json::getString(result, "detail");
-        if (!detail.empty()) out += "  " + indented(detail);
+        if (!detail.empty()) out += indented(detail, "      ");
     }
     return out;
 }
@@ -155,8 +155,9 @@ int get(Context& context, const std::string& id) {
 }
 
 std::string toolText(const json::Value& tool) {
-    auto line = fmt::format("  Tool: {} {}", text::escapeControl(json::getString(tool, "tool")),
-                            text::escapeControl(json::getString(tool, "summary")));
+    auto line = "  Tool: " + text::escapeControl(json::getString(tool, "tool"));
+    if (auto summary = text::escapeControl(json::getString(tool, "summary")); !summary.empty())
+        line += " " + summary;
     const auto* exit_code = json::find(tool, "exit_code");
     bool exited = exit_code != nullptr && exit_code->is_int64();
     if (exited && exit_code->get_int64() != 0)
