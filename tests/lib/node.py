@@ -1,0 +1,281 @@
+"""A daemon of its own for a test, and the command line that talks to it."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+AEGIS = os.path.abspath(os.environ.get("AEGIS_BIN", os.path.join(REPO, "build", "aegis")))
+EXAMPLES = os.path.join(REPO, "examples")
+RUN_DIR = "/run/aegis"
+TERMINAL = ("completed", "failed", "cancelled")
+
+
+def wait_until(condition, what, timeout=30):
+    """Polls until `condition()` is truthy and returns that; AssertionError when the time is up."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout} s: {what}")
+        time.sleep(0.02)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Done:
+    """How a command ended: its exit code and both streams as text."""
+
+    def __init__(self, args, code, out, err):
+        self.args, self.code, self.out, self.err = args, code, out, err
+
+    def json(self):
+        try:
+            return json.loads(self.out)
+        except ValueError:
+            raise AssertionError(f"stdout is no JSON: {self}") from None
+
+    def error(self):
+        """The error object that --output json prints on stderr (after warnings)."""
+        for line in self.err.splitlines():
+            if line.startswith('{"error"'):
+                return json.loads(line)["error"]
+        raise AssertionError(f"no JSON error: {self}")
+
+    def events(self):
+        return [json.loads(line) for line in self.out.splitlines()]
+
+    def __str__(self):
+        return (f"{' '.join(self.args)[:300]} -> {self.code}\n--- stdout\n{self.out[:6000]}\n"
+                f"--- stderr\n{self.err[:6000]}")
+
+
+class Node:
+    """A daemon with a data directory, a configuration file and a port of its own."""
+
+    def __init__(self, config=None, env=None, data_dir=None):
+        self.dir = tempfile.mkdtemp(prefix="aegis-test-")
+        self.data_dir = data_dir or os.path.join(self.dir, "data")
+        self.port = free_port()
+        self.env = dict(os.environ, AEGIS_DAEMON_ADDR=f"127.0.0.1:{self.port}",
+                        NO_COLOR="1", **(env or {}))
+        self.env.pop("DOCKER_HOST", None)
+        self.config_path = os.path.join(self.dir, "aegis-config.yaml")
+        self.log_path = os.path.join(self.dir, "daemon.log")
+        self.process = None
+        self.configure(config or {})
+
+    def configure(self, config):
+        whole = dict(config)
+        whole["server"] = {"addr": f"127.0.0.1:{self.port}", **config.get("server", {})}
+        whole["storage"] = {"data_dir": self.data_dir, **config.get("storage", {})}
+        with open(self.config_path, "w", encoding="utf-8") as f:
+            json.dump(whole, f)
+
+    # -- the daemon
+
+    def spawn(self):
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                [AEGIS, "--config", self.config_path, "daemon", "start"], env=self.env,
+                cwd=self.dir, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                start_new_session=True)
+
+    def start(self):
+        self.spawn()
+        wait_until(self.ready, "the daemon is ready", 60)
+        return self
+
+    def ready(self):
+        if self.process.poll() is not None:
+            raise AssertionError(f"the daemon ended with {self.process.returncode}:\n{self.log()}")
+        try:
+            return self.api("GET", "/health/ready")[0] == 200
+        except OSError:
+            return False
+
+    def terminate(self, timeout=40):
+        """SIGTERM; returns the exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def close(self):
+        """Ends the daemon and removes whatever is left; AssertionError if it left anything."""
+        left = []
+        try:
+            if self.process and self.process.poll() is None:
+                code = self.terminate()
+                if code != 0:
+                    left.append(f"the daemon ended with {code}: {self.log()[-2000:]}")
+            left += [f"container {c}" for c in self.containers()]
+            left += [f"mount {m}" for m in self.mounts()]
+        finally:
+            if self.process and self.process.poll() is None:
+                self.kill()
+            self.sweep()
+            shutil.rmtree(self.dir, ignore_errors=True)
+        if left:
+            raise AssertionError("left behind: " + ", ".join(left))
+
+    def sweep(self):
+        ids = self.containers()
+        if ids:
+            subprocess.run(["docker", "rm", "-f", *ids], capture_output=True, check=False)
+        for mount in self.mounts():
+            subprocess.run(["umount", "-l", mount], capture_output=True, check=False)
+        if self.node_id():
+            shutil.rmtree(os.path.join(RUN_DIR, self.node_id()), ignore_errors=True)
+
+    def log(self):
+        with open(self.log_path, "rb") as f:
+            return f.read().decode("utf-8", "replace")
+
+    # -- what there is of it on the machine
+
+    def node_id(self):
+        try:
+            with open(os.path.join(self.data_dir, "node_id"), encoding="ascii") as f:
+                return f.read(36)
+        except FileNotFoundError:
+            return None
+
+    def containers(self):
+        """Ids of the containers of this node, running or not."""
+        if not self.node_id():
+            return []
+        run = subprocess.run(["docker", "ps", "-aq", "--no-trunc", "--filter",
+                              f"label=aegis.node={self.node_id()}"],
+                             capture_output=True, text=True, check=False)
+        return run.stdout.split()
+
+    def sockets(self):
+        """What lies in the node's directory of guest sockets."""
+        base = os.path.join(RUN_DIR, self.node_id() or "none")
+        return [os.path.join(at, name) for at, dirs, files in os.walk(base)
+                for name in dirs + files]
+
+    def mounts(self):
+        with open("/proc/self/mounts", encoding="utf-8") as f:
+            return [line.split()[1] for line in f if line.split()[1].startswith(self.dir)
+                    and line.split()[1] != self.data_dir]
+
+    # -- the command line and the API
+
+    def aegis(self, *args, stdin=None, timeout=120, cwd=None, env=None):
+        """Runs a command; `stdin` is bytes or text."""
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        run = subprocess.run([AEGIS, *args], input=data if data is not None else b"",
+                             capture_output=True, timeout=timeout, check=False,
+                             env=dict(self.env, **(env or {})), cwd=cwd or self.dir)
+        return Done(["aegis", *args], run.returncode, run.stdout.decode("utf-8", "replace"),
+                    run.stderr.decode("utf-8", "replace"))
+
+    def ok(self, *args, **kw):
+        done = self.aegis(*args, **kw)
+        if done.code != 0:
+            raise AssertionError(f"failed: {done}")
+        return done
+
+    def popen(self, *args):
+        return subprocess.Popen([AEGIS, *args], env=self.env, cwd=self.dir,
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
+
+    def api(self, method, path, body=None, headers=None, timeout=60):
+        """(status, parsed or raw body)."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            headers = dict(headers or {})
+            if body is not None and not isinstance(body, (bytes, str)):
+                body = json.dumps(body)
+                headers.setdefault("Content-Type", "application/json")
+            connection.request(method, path, body=body, headers=headers)
+            answer = connection.getresponse()
+            text = answer.read()
+            if "json" in answer.headers.get("Content-Type", "") and text:
+                return answer.status, json.loads(text)
+            return answer.status, text
+        finally:
+            connection.close()
+
+    def deploy(self, manifest):
+        """A manifest as a dict (JSON is YAML) or as text."""
+        text = manifest if isinstance(manifest, str) else json.dumps(manifest)
+        return self.ok("agent", "deploy", "-", "-o", "json", stdin=text).json()
+
+    def execute(self, agent, given="{}", *flags):
+        """Starts an execution and returns its id."""
+        return self.ok("execute", "--agent", agent, "--input", "-", "-o", "json", *flags,
+                       stdin=given).json()["id"]
+
+    def record(self, execution):
+        return self.api("GET", f"/v1/executions/{execution}")[1]
+
+    def wait(self, execution, timeout=90):
+        """The record of an execution once it has ended."""
+        wait_until(lambda: self.record(execution)["status"] in TERMINAL,
+                   f"execution {execution} ends", timeout)
+        return self.record(execution)
+
+    def run(self, agent, given="{}", *flags, timeout=90):
+        return self.wait(self.execute(agent, given, *flags), timeout)
+
+    def events(self, execution):
+        out, after = [], 0
+        while True:
+            page = self.api("GET", f"/v1/executions/{execution}/events?after={after}&limit=1000")[1]
+            out += page["items"]
+            if len(page["items"]) < 1000:
+                return out
+            after = out[-1]["seq"]
+
+    def clean(self):
+        """Waits until nothing of an execution is left on the machine."""
+        wait_until(lambda: not self.containers(), "the containers are gone", 20)
+        wait_until(lambda: not self.sockets(), "the sockets are gone", 20)
+        wait_until(lambda: not self.mounts(), "the mounts are gone", 20)
+
+
+def agent(name="worker", **spec):
+    """A manifest: the managed Python, one instruction, and what `spec` adds or replaces."""
+    base = {"runtime": {"language": "python", "version": "3.11", "isolation": "docker"},
+            "task": {"instruction": "Do it."}}
+    for key, value in spec.items():
+        base[key] = {**base[key], **value} if key in ("runtime", "task") else value
+    return {"apiVersion": "100monkeys.ai/v1", "kind": "Agent",
+            "metadata": {"name": name, "version": "1.0.0"}, "spec": base}
+
+
+def workspace(**more):
+    """The usual volume, as an entry of spec.volumes."""
+    return {"name": "workspace", "storage_class": "ephemeral", "mount_point": "/workspace",
+            "access_mode": "read-write", "size_limit_mb": 32, "ttl_hours": 0, **more}
+
+
+def example(name):
+    with open(os.path.join(EXAMPLES, name), encoding="utf-8") as f:
+        return f.read()
+
+
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
+
+if not os.access(AEGIS, os.X_OK):
+    sys.exit(f"{AEGIS} is not there; build it, or name it in AEGIS_BIN")
