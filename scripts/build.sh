@@ -21,6 +21,8 @@ if ! cmake -S "$top" -B "$dir" -G Ninja "${options[@]}" >"$log" 2>&1; then
     echo "error: cmake failed" >&2
     exit 1
 fi
+# Lets a fresh clone use what another folder compiled.
+export CCACHE_BASEDIR=$top CCACHE_NOHASHDIR=1
 start=$SECONDS
 echo "building $dir"
 # Quiet unless a compiler speaks; a failed command shows all it said.
