@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times beside their floor or peer from the same run. Needs root and a Docker Engine with the image.
+"""Times beside their floor or peer from the same run. Needs root, a Docker Engine, the base image.
 
     bench/run.py [--build build] [--runs 30] [--json build/bench.json]
 
@@ -39,7 +39,7 @@ spec:
   execution: {mode: one-shot}
 """
 VOLUME = """  volumes:
-    - {name: work, storage_class: ephemeral, mount_point: /workspace, size_limit_mb: 64, ttl_hours: 0}
+    - {name: work, storage_class: ephemeral, mount_point: /w, size_limit_mb: 64, ttl_hours: 0}
 """
 
 
@@ -137,7 +137,8 @@ def measure(node, folder, runs):
         _, row["first model request, with a volume"], row["whole execution, with a volume"] = \
             execute(node, "volume")
         row["docker run, first byte"], row["docker run, whole"] = dockerRun()
-        row["aegis agent list"] = timed([node.aegis, "--daemon-addr", node.address, "agent", "list"])
+        list_agents = [node.aegis, "--daemon-addr", node.address, "agent", "list"]
+        row["aegis agent list"] = timed(list_agents)
         row["docker --version"] = timed(["docker", "--version"])
         row["fdatasync of 4 KiB"] = fdatasync(folder)
         if run > 0:  # the first warms the caches

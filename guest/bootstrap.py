@@ -1,10 +1,11 @@
 """What an agent runs as: sends the prompt to the daemon, does what it is told, prints the answer.
 
-    python3 -I -S -X utf8 -c "import sys; sys.path.append('/aegis/bin'); import bootstrap; bootstrap.main()" PROMPT
+    python3 -I -S -X utf8 -c "import sys; sys.path.append('/aegis/bin')
+    import bootstrap; bootstrap.main()" PROMPT
 
-(imported, so that its compiled form is used; `python3 bootstrap.py PROMPT` does the same, slower). PROMPT
-"-" means: read it from stdin. Speaks the protocol of docs/api "Inside the container": a POST to
-/v1/llm/generate on the unix socket $AEGIS_SOCKET, answered by newline-delimited JSON.
+PROMPT "-" means: read it from stdin. Speaks the protocol of docs/api.md "Inside a container": a POST
+to /v1/llm/generate on the unix socket $AEGIS_SOCKET, answered by newline-delimited JSON.
+to /v1/llm/generate on the unix socket $AEGIS_SOCKET, answered by newline-delimited JSON.
 
 Exit code 0 after printing the final answer and nothing else on stdout; 1 with a message on stderr.
 Only built-in C modules: importing socket, json and subprocess takes longer than Python's own start.
@@ -40,7 +41,7 @@ class Busy(Exception):
     """The daemon answers, but asks to come back later."""
 
 
-# --- JSON -------------------------------------------------------------------------------------------------
+# --- JSON -----------------------------------------------------------------------------------------
 
 
 def _constant(name):
@@ -114,7 +115,7 @@ def _register_errors():
 
 _register_errors()
 
-# --- HTTP -------------------------------------------------------------------------------------------------
+# --- HTTP -----------------------------------------------------------------------------------------
 
 
 def environment(name, default=""):
@@ -123,7 +124,7 @@ def environment(name, default=""):
 
 
 def connect():
-    """A connected socket: the unix one, else the address in AEGIS_ORCHESTRATOR_URL. Raises OSError."""
+    """A socket connected to the unix one, else to AEGIS_ORCHESTRATOR_URL. Raises OSError."""
     path = environment("AEGIS_SOCKET")
     url = environment("AEGIS_ORCHESTRATOR_URL")
     if path and (not url or exists(path)):
@@ -280,7 +281,7 @@ class Response:
 
 
 def post(body):
-    """Sends one request and returns the message that ends its stream: a dispatch, final or error."""
+    """Sends a request and returns the message that ends its stream: dispatch, final or error."""
     try:
         sock = connect()
     except OSError as error:
@@ -309,7 +310,7 @@ def post(body):
 
 
 def parse_line(line):
-    """The message in a line if it ends the stream, None for deltas, blank lines and what is unknown."""
+    """The message in a line if it ends the stream, None for deltas, blank and unknown lines."""
     if not line.strip():
         return None
     try:
@@ -336,8 +337,8 @@ def raise_for_status(response):
 
 
 def ask(body):
-    """post() until there is an answer: a daemon that is away is waited for without end, one that says
-    "later" is asked a few times. The same bytes each time, which the daemon recognises."""
+    """post() until there is an answer: a daemon that is away is waited for without end, one that
+    says "later" is asked a few times. The same bytes each time, which the daemon recognises."""
     away_delay = 0.02
     busy_delay = 0.5
     tries = 1
@@ -363,7 +364,7 @@ def ask(body):
             busy_delay = min(busy_delay * 2, 8.0)
 
 
-# --- Running commands -------------------------------------------------------------------------------------
+# --- Running commands -----------------------------------------------------------------------------
 
 
 class Tail:
@@ -456,7 +457,8 @@ def spawn(message, out, err):
     cwd = message.get("cwd") or "."
     if not isinstance(command, str) or not command or not strings(args):
         raise NotStarted(126, "malformed dispatch: command and args must be strings")
-    if not isinstance(cwd, str) or not isinstance(additions, dict) or not strings(list(additions.values())):
+    if (not isinstance(cwd, str) or not isinstance(additions, dict)
+            or not strings(list(additions.values()))):
         raise NotStarted(126, "malformed dispatch: cwd and env_additions")
     env = dict(posix.environ)
     for name, value in additions.items():
@@ -502,7 +504,7 @@ def signal_group(pid, number):
 
 
 def read_for(tails, seconds):
-    """Reads what comes within `seconds`, once; whether anything did. Without open pipes it sleeps."""
+    """Reads what comes within `seconds`, once; whether anything did. Sleeps without open pipes."""
     import select
 
     poller = select.poll()
@@ -615,7 +617,7 @@ def carry_out(message):
     )
 
 
-# --- The agent --------------------------------------------------------------------------------------------
+# --- The agent ------------------------------------------------------------------------------------
 
 
 def write_all(fd, data):
@@ -641,8 +643,8 @@ def read_prompt(argv):
 
 
 def generate(prompt):
-    """The body of the first request. Its id is the same after a crash, so that the daemon can give the
-    answer it has already recorded."""
+    """The body of the first request. Its id is the same after a crash, so that the daemon can give
+    the answer it has already recorded."""
     execution = environment("AEGIS_EXECUTION_ID")
     iteration = environment("AEGIS_ITERATION", "1")
     if not iteration.isdigit():

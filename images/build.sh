@@ -50,7 +50,8 @@ machineSources() {
 sources=$(machineSources)
 if [[ -z $sources ]]; then
     say "no package lists yet: updating them"
-    timeout --foreground -k 10 300 apt-get update >&2 || die 1 "apt-get update failed: the base image is made from Debian packages"
+    timeout --foreground -k 10 300 apt-get update >&2 ||
+        die 1 "apt-get update failed: the base image is made from Debian packages"
     sources=$(machineSources)
 fi
 [[ -n $sources ]] || die 1 "this machine's apt sources name no Debian archive"
@@ -58,7 +59,8 @@ while IFS='|' read -r uri release; do
     echo "deb $uri $release main"
 done <<<"$sources" >"$work/sources.list"
 # The machine's proxy settings for those archives hold for the build too.
-apt-config dump | grep -E '^Acquire::(http|https)::(Proxy|.*::Proxy|CaInfo)' >"$work/apt.conf" || true
+apt-config dump | grep -E '^Acquire::(http|https)::(Proxy|.*::Proxy|CaInfo)' \
+    >"$work/apt.conf" || true
 
 cat >"$work/finish.sh" <<SCRIPT
 set -eu
@@ -68,7 +70,10 @@ grep -q '^agent:' /etc/passwd || echo 'agent:x:1000:1000::/tmp:/bin/sh' >>/etc/p
 grep -q '^agent:' /etc/shadow || echo 'agent:*:19000:0:99999:7:::' >>/etc/shadow
 $finish
 got=\$($check)
-[ "\$got" = "$check_output" ] || { echo "error: installed version is \$got, not $check_output" >&2; exit 1; }
+[ "\$got" = "$check_output" ] || {
+    echo "error: installed version is \$got, not $check_output" >&2
+    exit 1
+}
 SCRIPT
 
 cat >"$work/prune.sh" <<'SCRIPT'
@@ -86,7 +91,8 @@ touch etc/hostname etc/resolv.conf etc/hosts
 mkdir -p aegis workspace
 SCRIPT
 
-excludes=('/usr/share/doc/*' '/usr/share/man/*' '/usr/share/info/*' '/usr/share/locale/*' '/usr/share/lintian/*')
+excludes=('/usr/share/doc/*' '/usr/share/man/*' '/usr/share/info/*' '/usr/share/locale/*'
+    '/usr/share/lintian/*')
 if command -v mmdebstrap >/dev/null; then
     say "building $language $version from $suite with mmdebstrap"
     options=(--variant=essential --format=tar --mode=auto "--include=${packages// /,}")
@@ -102,7 +108,8 @@ if command -v mmdebstrap >/dev/null; then
         "$suite" "$partial" "$work/sources.list" >&2
 elif command -v debootstrap >/dev/null; then
     say "building $language $version from $suite with debootstrap"
-    [[ $EUID -eq 0 ]] || die 3 "debootstrap needs root; mmdebstrap does not: apt-get install mmdebstrap"
+    [[ $EUID -eq 0 ]] ||
+        die 3 "debootstrap needs root; mmdebstrap does not: apt-get install mmdebstrap"
     mirror=$(sed -n "s#^deb \(.*\) $suite main\$#\1#p" "$work/sources.list" | head -n 1)
     root=$work/root
     timeout --foreground -k 60 1200 debootstrap --variant=minbase "$suite" "$root" "$mirror" >&2

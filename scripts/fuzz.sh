@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the libFuzzer targets with clang and runs each for FUZZ_SECS (30) seconds. New inputs are kept
-# in build-fuzz/corpus/; a crash ends the run and names the input.
+# Builds the libFuzzer targets with clang and runs each for FUZZ_SECS (30) seconds. New inputs are
+# kept in build-fuzz/corpus/; a crash ends the run and names the input.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

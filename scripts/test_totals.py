@@ -2,8 +2,9 @@
 """Adds up what test.sh's suites left in a folder; the last line is "N passed, N failed".
 
 For each suite NAME there are NAME.exit (its exit code) and either NAME.xml (JUnit, from ctest) or
-NAME.log, whose last line of the form "…: N passed, N failed" counts. A suite that ends with an error
-but names no failed test has one failure; so has one without any test, and a step that did not finish.
+NAME.log, whose last line of the form "…: N passed, N failed" counts. A suite that ends with an
+error but names no failed test has one failure; so has one without any test, and a step that did not
+finish.
 """
 import os
 import re

@@ -7,14 +7,14 @@
 
 namespace aegis::init {
 
-/// Drains one output pipe of a child: the first bytes into a file up to a cap, or the last bytes into
-/// memory. What goes beyond is read and counted, so that a child never blocks on it.
+/// Drains one output pipe of a child: the first bytes into a file up to a cap, or the last bytes
+/// into memory. What goes beyond is read and counted, so that a child never blocks on it.
 class Capture {
   public:
     void init(int epoll, std::uint32_t index);
 
-    /// Makes the pipe and returns its write end for the child (close it after the spawn), -1 on failure.
-    /// Takes `file`.
+    /// Makes the pipe and returns its write end for the child (close it after the spawn), -1 on
+    /// failure. Takes `file`.
     int openToFile(int file, std::uint64_t cap);
     int openToTail(std::size_t limit);
 

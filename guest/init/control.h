@@ -8,8 +8,8 @@
 
 namespace aegis::init {
 
-/// One message of the daemon's; the text points into the control's buffer until the next receive(). The
-/// receiver takes the descriptors it wants by setting them to -1; the rest are closed.
+/// One message of the daemon's; the text points into the control's buffer until the next receive().
+/// The receiver takes the descriptors it wants by setting them to -1; the rest are closed.
 struct Received {
     std::string_view bytes;
     int fds[proto::ctl::kMaxFds];
@@ -31,7 +31,8 @@ class Control {
     bool receive(Received& out);
     static void closeFds(Received& received);
 
-    /// Sends one finished message, waiting up to 5 s for a slow daemon; drops the connection on failure.
+    /// Sends one finished message, waiting up to 5 s for a slow daemon; drops the connection on
+    /// failure.
     void send(const char* bytes, std::size_t size);
     void drop();
 

@@ -13,8 +13,8 @@ aegis::init::Supervisor g_supervisor;
 
 }  // namespace
 
-/// PID 1 of a sandbox: `init [directory of the daemon's sockets]`. Exit 2: not PID 1 of a namespace of its
-/// own; 1: the kernel refuses what it needs.
+/// PID 1 of a sandbox: `init [directory of the daemon's sockets]`. Exit 2: not PID 1 of a namespace
+/// of its own; 1: the kernel refuses what it needs.
 int main(int argc, char** argv) {
     // First of all: the payload runs as the same user and must not look into this process.
     prctl(PR_SET_DUMPABLE, 0);

@@ -162,8 +162,8 @@ void Relay::pump(Connection& c) {
         drop(c);
         return;
     }
-    // Over: both ends said so; or the client is gone while the daemon speaks; or the daemon is gone, and
-    // a client that keeps its end open (an idle pool) must not hold the slot.
+    // Over: both ends said so; or the client is gone while the daemon speaks; or the daemon is
+    // gone, and a client that keeps its end open (an idle pool) must not hold the slot.
     if (c.down.closed && (c.up.closed || !c.down.ended || hungUp(c.unix_fd))) {
         drop(c);
         return;

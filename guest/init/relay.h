@@ -7,8 +7,8 @@ namespace aegis::init {
 
 /// Makes unix sockets of the sandbox's directory reachable on 127.0.0.1: one TCP connection is one
 /// unix connection. Moves bytes and parses nothing; each direction has one fixed buffer and stops
-/// reading while it is full; an end of stream is passed on as a half-close. While nobody listens on the
-/// unix socket (the daemon restarts) a new connection is held and tried again for a minute.
+/// reading while it is full; an end of stream is passed on as a half-close. While nobody listens on
+/// the unix socket (the daemon restarts) a new connection is held and tried again for a minute.
 class Relay {
   public:
     static constexpr std::size_t kMaxConnections = 64;
@@ -19,8 +19,8 @@ class Relay {
     /// `dir` must outlive the relay.
     void init(int epoll, const char* dir);
 
-    /// Listens for "<dir>/<socket_name>" on 127.0.0.1, on `port` or, if that is taken, on any. Returns
-    /// the port, or 0 if the socket does not exist or nothing can listen.
+    /// Listens for "<dir>/<socket_name>" on 127.0.0.1, on `port` or, if that is taken, on any.
+    /// Returns the port, or 0 if the socket does not exist or nothing can listen.
     std::uint16_t open(const char* socket_name, std::uint16_t port);
 
     void acceptReady(std::uint32_t listener);

@@ -42,8 +42,8 @@ struct Stdio {
     int err;
 };
 
-/// Starts the command as the leader of a session of its own. Returns its pid, or -1 with *error (errno)
-/// and a text that names what could not be done.
+/// Starts the command as the leader of a session of its own. Returns its pid, or -1 with *error
+/// (errno) and a text that names what could not be done.
 pid_t spawn(const Arguments& arguments, const Stdio& stdio, int* error, char* text,
             std::size_t text_size);
 

@@ -184,7 +184,8 @@ void Supervisor::abandonExec() {
     exec_deadline_ = INT64_MAX;
 }
 
-// main() has made sure that this is the PID 1 of a namespace: kill(-1) reaches the sandbox, and no more.
+// main() has made sure that this is the PID 1 of a namespace: kill(-1) reaches the sandbox, and no
+// more.
 void Supervisor::killEverything() {
     sigset_t child;
     sigemptyset(&child);

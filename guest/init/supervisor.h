@@ -12,8 +12,8 @@
 namespace aegis::init {
 
 /// The whole of PID 1: one thread, one loop. Starts what the daemon says, drains its output, reaps
-/// whatever dies in the sandbox, relays connections. Nothing that the payload does (floods of zombies,
-/// of output, of connections) makes it use more than its fixed memory.
+/// whatever dies in the sandbox, relays connections. Nothing that the payload does (floods of
+/// zombies, of output, of connections) makes it use more than its fixed memory.
 class Supervisor {
   public:
     /// `run_dir` holds the daemon's sockets and must outlive this.

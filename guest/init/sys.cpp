@@ -25,8 +25,8 @@ bool watch(int epoll, int fd, Source source, std::uint32_t index, std::uint32_t 
     epoll_event event{};
     event.events = events;
     event.data.u64 = (static_cast<std::uint64_t>(source) << 32) | index;
-    // A registered descriptor reports errors and hang-ups even when nothing is asked for, which would
-    // turn the loop into a spin: with nothing to wait for it leaves.
+    // A registered descriptor reports errors and hang-ups even when nothing is asked for, which
+    // would turn the loop into a spin: with nothing to wait for it leaves.
     const int op = events == 0 ? EPOLL_CTL_DEL : *current == 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
     if (epoll_ctl(epoll, op, fd, &event) != 0) return false;
     *current = events;

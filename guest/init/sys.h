@@ -2,8 +2,8 @@
 
 #include <cstdint>
 
-/// The few things every part of PID 1 needs. No C++ library is linked here: no allocation, no exception,
-/// plain descriptors. One thread.
+/// The few things every part of PID 1 needs. No C++ library is linked here: no allocation, no
+/// exception, plain descriptors. One thread.
 namespace aegis::init {
 
 /// What an epoll event is about; the upper half of its tag, the lower half is an index.

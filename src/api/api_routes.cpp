@@ -100,7 +100,8 @@ bool ApiRoutes::mayAsk(const net::Request& request, net::ResponseWriter& writer)
     if (const auto* origin = request.headers.find("Origin")) {
         bool own = *origin == fmt::format("http://{}", host) ||
                    *origin == fmt::format("https://{}", host);
-        if (!own) return refuse(ErrorCode::kPermissionDenied, "requests of other origins are refused");
+        if (!own)
+            return refuse(ErrorCode::kPermissionDenied, "requests of other origins are refused");
     }
     if (options_.token.empty() || request.path.starts_with("/health/")) return true;
     constexpr std::string_view kScheme = "Bearer ";

@@ -8,24 +8,24 @@
 
 namespace aegis {
 
-/// What went wrong, as a caller can act on it. One table (errorTraits) maps a code to the HTTP status
-/// and the exit code that a user sees.
+/// What went wrong, as a caller can act on it. One table (errorTraits) maps a code to the HTTP
+/// status and the exit code that a user sees.
 enum class ErrorCode : std::uint8_t {
     kInvalid,           ///< malformed or invalid input: a manifest, a flag, JSON
     kNotFound,          ///< the named thing does not exist
     kUnauthenticated,   ///< no or wrong credentials
     kPermissionDenied,  ///< known, but not allowed
-    kConflict,          ///< the current state forbids it (paused, archived, already finished, in use)
-    kTooLarge,          ///< beyond a stated limit
-    kTooMany,           ///< rate or count limit
-    kUnsupported,       ///< understood, but this node does not offer it
-    kUnreachable,       ///< a peer (daemon, engine, provider) cannot be reached
-    kUnavailable,       ///< reachable, but refuses or fails for the moment
-    kTimeout,           ///< a deadline passed
-    kCancelled,         ///< somebody asked for it to stop
-    kStorageFull,       ///< ENOSPC or the reserve is used up
-    kIo,                ///< a system call failed otherwise
-    kInternal,          ///< a defect of ours
+    kConflict,     ///< the current state forbids it (paused, archived, already finished, in use)
+    kTooLarge,     ///< beyond a stated limit
+    kTooMany,      ///< rate or count limit
+    kUnsupported,  ///< understood, but this node does not offer it
+    kUnreachable,  ///< a peer (daemon, engine, provider) cannot be reached
+    kUnavailable,  ///< reachable, but refuses or fails for the moment
+    kTimeout,      ///< a deadline passed
+    kCancelled,    ///< somebody asked for it to stop
+    kStorageFull,  ///< ENOSPC or the reserve is used up
+    kIo,           ///< a system call failed otherwise
+    kInternal,     ///< a defect of ours
 };
 
 /// The stable snake_case name used in API answers ("not_found"), the HTTP status and the exit code.
@@ -51,8 +51,8 @@ struct ErrorDetail {
     std::string str() const;
 };
 
-/// A failure, as a value. `message` is one line without a trailing full stop; `hint`, when set, is the
-/// next step a user can take. Never holds a secret.
+/// A failure, as a value. `message` is one line without a trailing full stop; `hint`, when set, is
+/// the next step a user can take. Never holds a secret.
 struct Error {
     ErrorCode code = ErrorCode::kInternal;
     std::string message;
@@ -67,8 +67,8 @@ struct Error {
     Error within(std::string_view context) &&;
 };
 
-/// An Error of kIo (or kStorageFull for ENOSPC and EDQUOT, kNotFound for ENOENT, kPermissionDenied for
-/// EACCES and EPERM) reading "<what>: <strerror(err)>".
+/// An Error of kIo (or kStorageFull for ENOSPC and EDQUOT, kNotFound for ENOENT, kPermissionDenied
+/// for EACCES and EPERM) reading "<what>: <strerror(err)>".
 Error errnoError(int err, std::string_view what);
 
 }  // namespace aegis

@@ -15,7 +15,8 @@ struct LogField {
     std::string value;
 };
 
-/// Where log lines go. The real sink is os/log_sink.h (text or JSON lines on stderr). Safe on any thread.
+/// Where log lines go. The real sink is os/log_sink.h (text or JSON lines on stderr). Safe on any
+/// thread.
 class LogSink {
   public:
     virtual ~LogSink() = default;

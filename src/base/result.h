@@ -8,9 +8,9 @@
 
 namespace aegis {
 
-/// A value or an Error. libstdc++ 12's std::expected is not nodiscard and has no monadic operations;
-/// this is it with the attribute. Exceptions never cross a room's boundary: functions that can fail
-/// return a Result.
+/// A value or an Error. libstdc++ 12's std::expected is not nodiscard and has no monadic
+/// operations; this is it with the attribute. Exceptions never cross a room's boundary: functions
+/// that can fail return a Result.
 template <class T>
 class [[nodiscard]] Result : public std::expected<T, Error> {
   public:
@@ -25,7 +25,8 @@ using Status = Result<void>;
 
 }  // namespace aegis
 
-/// Evaluates `expr` (a Result); returns its error from the enclosing function, else binds the value.
+/// Evaluates `expr` (a Result); returns its error from the enclosing function, else binds the
+/// value.
 #define AEGIS_CONCAT_(a, b) a##b
 #define AEGIS_CONCAT(a, b) AEGIS_CONCAT_(a, b)
 #define AEGIS_TRY(var, expr)                                                    \

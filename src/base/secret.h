@@ -6,8 +6,8 @@
 
 namespace aegis {
 
-/// A string that cannot be printed, formatted, compared with == or turned into JSON by accident; the
-/// only way to its text is reveal(), which is easy to find in a review. Wiped when destroyed.
+/// A string that cannot be printed, formatted, compared with == or turned into JSON by accident;
+/// the only way to its text is reveal(), which is easy to find in a review. Wiped when destroyed.
 class Secret {
   public:
     Secret() = default;

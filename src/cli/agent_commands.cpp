@@ -231,7 +231,8 @@ void addAgentCommands(CLI::App& app, Context& context) {
     command->add_option("--status", flags->query.status, "deployed, paused or archived")
         ->check(CLI::IsMember({"deployed", "paused", "archived"}));
     command->add_option("--label", flags->labels, "Only agents with this label (key=value)");
-    command->add_option("--limit", flags->query.limit, "At most so many")->check(CLI::Range(1, 10'000));
+    command->add_option("--limit", flags->query.limit, "At most so many")
+        ->check(CLI::Range(1, 10'000));
     command->add_flag("--all", flags->query.all, "Archived agents too");
     command->add_flag("-q,--quiet", flags->quiet, "Only ids");
     command->add_flag("--wide", flags->wide, "Full ids, version, revision and age");

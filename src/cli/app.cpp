@@ -76,7 +76,8 @@ Error usageError(CLI::App& app, const CLI::ParseError& e) {
     if (wrong.starts_with('-')) {
         wrong = wrong.substr(0, wrong.find('='));
         error.message = fmt::format("unknown flag {}", wrong);
-        for (const auto* source : {static_cast<const CLI::App*>(at), static_cast<const CLI::App*>(&app)})
+        for (const auto* source :
+             {static_cast<const CLI::App*>(at), static_cast<const CLI::App*>(&app)})
             for (const auto* option : source->get_options())
                 for (const auto& name : option->get_lnames()) names.push_back("--" + name);
     } else if (!wrong.empty()) {

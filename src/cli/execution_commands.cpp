@@ -123,10 +123,11 @@ std::string recordText(const json::Value& record, UtcTime now) {
                                     json::getInt(record, "max_iterations")));
     if (const auto* usage = json::find(record, "usage")) {
         const auto* cost = json::find(*usage, "cost_usd");
-        line("Model:", fmt::format("{} calls, {} + {} tokens, {} USD", json::getInt(*usage, "calls"),
-                                   json::getInt(*usage, "prompt_tokens"),
-                                   json::getInt(*usage, "completion_tokens"),
-                                   cost == nullptr ? "0" : json::dump(*cost)));
+        line("Model:",
+             fmt::format("{} calls, {} + {} tokens, {} USD", json::getInt(*usage, "calls"),
+                         json::getInt(*usage, "prompt_tokens"),
+                         json::getInt(*usage, "completion_tokens"),
+                         cost == nullptr ? "0" : json::dump(*cost)));
     }
     const auto* iterations = json::find(record, "iterations");
     if (iterations != nullptr && iterations->is_array()) {
@@ -240,8 +241,9 @@ int wait(Context& context, const std::vector<std::string>& ids, const std::strin
     if (!timeout.empty()) {
         auto ms = parseDurationMs(timeout);
         if (!ms)
-            return context.fail({ErrorCode::kInvalid,
-                                 fmt::format("--timeout {}: expected a duration like 30s", timeout)});
+            return context.fail(
+                {ErrorCode::kInvalid,
+                 fmt::format("--timeout {}: expected a duration like 30s", timeout)});
         deadline = Deadline::in(context.clock().boot(), *ms);
     }
     auto* service = context.service();

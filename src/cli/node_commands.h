@@ -9,8 +9,8 @@
 
 namespace aegis::cli {
 
-/// What only the machine itself can do: given by the program's main, so that the command line need not
-/// know the daemon. Each prints its own output and returns the exit code.
+/// What only the machine itself can do: given by the program's main, so that the command line need
+/// not know the daemon. Each prints its own output and returns the exit code.
 struct NodeCommands {
     struct Start {
         std::string config;
@@ -19,7 +19,8 @@ struct NodeCommands {
     std::function<int(Context&, const Start&)> start;
     std::function<int(Context&)> stop;
     std::function<int(Context&)> reload;
-    std::function<int(Context&, const std::string& language, const std::string& version)> build_image;
+    std::function<int(Context&, const std::string& language, const std::string& version)>
+        build_image;
     std::function<int(Context&)> list_images;
     std::function<int(Context&)> validate_config;
     std::function<int(Context&)> dump_config;

@@ -5,8 +5,8 @@
 
 namespace aegis::cli {
 
-/// Columns aligned by two spaces. Cells are escaped and kept on one line; where `width` is not 0 the
-/// widest column is cut, with "…", until the lines fit.
+/// Columns aligned by two spaces. Cells are escaped and kept on one line; where `width` is not 0
+/// the widest column is cut, with "…", until the lines fit.
 class Table {
   public:
     explicit Table(std::vector<std::string> header) : header_(std::move(header)) {}

@@ -38,7 +38,9 @@ double numberOf(const json::Value& value, std::string_view key) {
                                : static_cast<double>(json::getInt(value, key));
 }
 
-std::string firstLine(std::string_view message) { return std::string(message.substr(0, message.find('\n'))); }
+std::string firstLine(std::string_view message) {
+    return std::string(message.substr(0, message.find('\n')));
+}
 
 std::string failureText(const json::Value& data) {
     const auto* failure = json::find(data, "failure");
@@ -120,9 +122,10 @@ std::string WatchLines::validationLines(const json::Value& event) const {
             bool passed = json::getBool(result, "passed");
             line += fmt::format(" {}={}", text(result, "validator"), passed ? "PASS" : "FAIL");
             if (passed) continue;
-            details += stamp(event) +
-                       fmt::format("  {}: {}\n", text(result, "validator"),
-                                   text::escapeControl(firstLine(json::getString(result, "detail"))));
+            details +=
+                stamp(event) +
+                fmt::format("  {}: {}\n", text(result, "validator"),
+                            text::escapeControl(firstLine(json::getString(result, "detail"))));
         }
     }
     return line + fmt::format(" (score={})\n", scoreText(numberOf(data, "score"))) + details;

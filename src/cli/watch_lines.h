@@ -7,7 +7,8 @@
 
 namespace aegis::cli {
 
-/// Turns events into the lines of `--watch`, to the letter of the manual. One execution; one thread.
+/// Turns events into the lines of `--watch`, to the letter of the manual. One execution; one
+/// thread.
 class WatchLines {
   public:
     /// The lines for one event, each with its newline; empty for events that are not shown.

@@ -7,8 +7,8 @@ namespace aegis::cli {
 namespace {
 
 bool isPlain(std::string_view text) {
-    constexpr std::array<std::string_view, 12> kWords{"true", "false", "null", "yes", "no", "on",
-                                                      "off",  "True",  "False", "Null", "~", "NULL"};
+    constexpr std::array<std::string_view, 12> kWords{
+        "true", "false", "null", "yes", "no", "on", "off", "True", "False", "Null", "~", "NULL"};
     if (text.empty() || std::ranges::find(kWords, text) != kWords.end()) return false;
     constexpr std::string_view kSafe =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+() ,@";

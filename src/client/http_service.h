@@ -29,7 +29,8 @@ class HttpService : public service::Service {
                                  int revision) override;
     Result<json::Value> agentVersions(const service::Principal& who,
                                       const std::string& agent) override;
-    Result<json::Value> pauseAgent(const service::Principal& who, const std::string& agent) override;
+    Result<json::Value> pauseAgent(const service::Principal& who,
+                                   const std::string& agent) override;
     Result<json::Value> resumeAgent(const service::Principal& who,
                                     const std::string& agent) override;
     Result<json::Value> deleteAgent(const service::Principal& who,

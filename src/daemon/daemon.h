@@ -27,8 +27,8 @@ struct DaemonOptions {
 /// A running node. Made and destroyed on the main thread.
 class Daemon {
   public:
-    /// Listening and serving when it returns; unfinished executions are picked up in the background.
-    /// kConflict when the data directory or the address is taken.
+    /// Listening and serving when it returns; unfinished executions are picked up in the
+    /// background. kConflict when the data directory or the address is taken.
     static Result<std::unique_ptr<Daemon>> start(DaemonOptions options);
     ~Daemon();
     Daemon(const Daemon&) = delete;

@@ -8,8 +8,8 @@ agent::NodeFacts nodeFacts(const config::Config& config, const std::vector<std::
     agent::NodeFacts facts;
     facts.isolations = {agent::Isolation::kDocker};
     facts.default_isolation = agent::Isolation::kDocker;
-    // The default stands for what this build has; a choice that was written down is kept, and refused
-    // at deploy where it cannot be had.
+    // The default stands for what this build has; a choice that was written down is kept, and
+    // refused at deploy where it cannot be had.
     if (config.runtime.isolation_given) {
         auto chosen = agent::isolationFromName(config.runtime.isolation);
         if (chosen) facts.default_isolation = *chosen;

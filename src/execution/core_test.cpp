@@ -249,7 +249,8 @@ TEST(Core, RecoveryGoesOnWithoutAskingAgain) {
     m.feed(Recovered{});
     m.up();
     m.feed(GuestGenerate{3, "r", {"p", 1}, "default"});
-    EXPECT_EQ(m.count<LlmCallStarted>(), 3U) << "a call in flight is recorded as lost, then repeated";
+    EXPECT_EQ(m.count<LlmCallStarted>(), 3U)
+        << "a call in flight is recorded as lost, then repeated";
     EXPECT_EQ(m.last<LlmCallStarted>()->turn, 1);
     m.answer(0);
     EXPECT_EQ(guestReply(m.state, 0)->kind, GuestReply::Kind::kFinal);
@@ -296,15 +297,18 @@ class Chaos {
     void one() {
         int dice = pick(40);
         if (dice == 0) m_.feed(Recovered{});
-        if (dice == 1) m_.feed(SandboxFailed{currentSandbox(m_.state), {"sandbox_error", "x"}, pick(2) == 0});
+        if (dice == 1)
+            m_.feed(SandboxFailed{currentSandbox(m_.state), {"sandbox_error", "x"}, pick(2) == 0});
         if (dice == 2) m_.bootstrapEnds(pick(2));
         if (dice == 3) m_.answer(pick(3));
         if (dice == 4) m_.feed(SandboxUp{pick(4), {}});
         if (dice == 5 && pick(6) == 0) m_.feed(Cancel{"user"});
-        if (dice == 6) m_.feed(GuestDispatchResult{m_.state.sandbox, "d" + std::to_string(pick(9)), {}});
+        if (dice == 6)
+            m_.feed(GuestDispatchResult{m_.state.sandbox, "d" + std::to_string(pick(9)), {}});
         if (dice == 7) m_.feed(SandboxClosed{pick(4), pick(2) == 0, {}});
         auto effects = due(m_.state);
-        if (!effects.empty()) perform(effects[static_cast<std::size_t>(pick(static_cast<int>(effects.size())))]);
+        if (!effects.empty())
+            perform(effects[static_cast<std::size_t>(pick(static_cast<int>(effects.size())))]);
     }
 
     void perform(const EffectKey& k) {
@@ -320,7 +324,8 @@ class Chaos {
                 if (m_.state.phase == Phase::kNeedSandbox) {
                     m_.up();
                 } else if (pick(3) == 0) {
-                    m_.feed(GuestGenerate{m_.state.sandbox, "r" + std::to_string(pick(2)), {}, "default"});
+                    m_.feed(GuestGenerate{
+                        m_.state.sandbox, "r" + std::to_string(pick(2)), {}, "default"});
                 } else if (pick(3) == 0) {
                     m_.bootstrapEnds(pick(3) == 0 ? 1 : 0);
                 }
@@ -338,7 +343,8 @@ class Chaos {
                                      dispatch ? "d" + std::to_string(++dispatches_) : "", dispatch,
                                      pick(5) == 0, "", {}});
                 if (dispatch)
-                    m_.feed(GuestDispatchResult{m_.state.sandbox, "d" + std::to_string(dispatches_), {}});
+                    m_.feed(GuestDispatchResult{
+                        m_.state.sandbox, "d" + std::to_string(dispatches_), {}});
                 break;
             }
             case Kind::kRunTool: m_.feed(ToolFinished{{k.call}}); break;

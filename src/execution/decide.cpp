@@ -11,8 +11,8 @@ std::string duration(std::int64_t ms) {
     return ms % 1000 == 0 ? fmt::format("{}s", ms / 1000) : fmt::format("{}ms", ms);
 }
 
-/// Collects the events of one decision. Each is applied to a copy of the state as it is added, so that
-/// a rule sees what the ones before it have already decided.
+/// Collects the events of one decision. Each is applied to a copy of the state as it is added, so
+/// that a rule sees what the ones before it have already decided.
 class Decision {
   public:
     Decision(const State& state, UtcTime now) : s_(state), now_(now) {}
@@ -133,9 +133,10 @@ class Decision {
         data.call = s_.model_calls + 1;
         data.conversation = conversation;
         bool is_new = static_cast<std::size_t>(conversation) == s_.conversations.size();
-        data.turn = is_new ? 0
-                           : static_cast<int>(
-                                 s_.conversations[static_cast<std::size_t>(conversation)].turns.size());
+        data.turn =
+            is_new ? 0
+                   : static_cast<int>(
+                         s_.conversations[static_cast<std::size_t>(conversation)].turns.size());
         data.request_id = request_id;
         data.model_alias = alias;
         if (data.turn == 0) data.prompt = prompt;
@@ -209,8 +210,9 @@ void Decision::operator()(const BootstrapEnded& in) {
         return;
     }
     if (in.exit_code.value_or(-1) != 0 && !s_.plan.checks_exit_code) {
-        Failure failure{std::string(failure_code::kSandboxError),
-                        fmt::format("the bootstrap exited with code {}", in.exit_code.value_or(-1))};
+        Failure failure{
+            std::string(failure_code::kSandboxError),
+            fmt::format("the bootstrap exited with code {}", in.exit_code.value_or(-1))};
         breakIteration(std::move(failure), in.error, in.exit_code, &in);
         return;
     }
@@ -328,8 +330,9 @@ void Decision::operator()(const TimerFired& in) {
     bool open = s_.phase == Phase::kNeedSandbox || s_.phase == Phase::kRunning;
     if (in.timer.iteration == 0) {
         if (in.timer.at != s_.deadline) return;
-        Failure failure{std::string(failure_code::kTimeout),
-                        fmt::format("the execution took longer than {}", duration(s_.plan.timeout_ms))};
+        Failure failure{
+            std::string(failure_code::kTimeout),
+            fmt::format("the execution took longer than {}", duration(s_.plan.timeout_ms))};
         if (open || s_.phase == Phase::kValidating) {
             IterationCompleted data;
             data.failure = failure;
@@ -339,7 +342,8 @@ void Decision::operator()(const TimerFired& in) {
         return;
     }
     if (!open || in.timer.iteration != s_.iteration || in.timer.at != s_.iteration_deadline) return;
-    // The iteration's end never lies behind the execution's; where they meet, the execution's counts.
+    // The iteration's end never lies behind the execution's; where they meet, the execution's
+    // counts.
     if (s_.iteration_deadline == s_.deadline) return;
     breakIteration({std::string(failure_code::kIterationTimeout),
                     fmt::format("the iteration took longer than {}",

@@ -21,7 +21,8 @@ inline constexpr std::size_t kMaxMessageBytes = 1024;
 inline constexpr std::size_t kMaxSummaryBytes = 512;
 inline constexpr std::uint64_t kMaxEventsPerExecution = 100'000;
 
-/// A text stored beside the journal, named by its SHA-256 (64 lower-case hex digits). Empty = no body.
+/// A text stored beside the journal, named by its SHA-256 (64 lower-case hex digits). Empty = no
+/// body.
 struct BodyRef {
     std::string sha256;
     std::uint64_t size = 0;
@@ -245,8 +246,8 @@ using EventData =
                  ExecutionCompleted, ExecutionFailed, ExecutionCancelled>;
 
 /// One entry of an execution's log. `seq` runs from 1 without gaps. `iteration`, `candidate` and
-/// `sandbox` are 0 where they do not apply; `sandbox` is an ordinal that only grows and fences every
-/// message of a guest.
+/// `sandbox` are 0 where they do not apply; `sandbox` is an ordinal that only grows and fences
+/// every message of a guest.
 struct Event {
     std::uint64_t seq = 0;
     UtcTime time;
@@ -281,8 +282,8 @@ Result<EventData> decodeData(std::string_view type, int version, const json::Val
 /// {"seq","time","execution_id","agent_id","type","iteration"?,"candidate"?,"sandbox"?,"data"}.
 json::Object toJson(const Event& event, const ExecutionId& execution, const AgentId& agent);
 
-/// The same from parts already encoded: for events of a type that this build does not know. Of `head`
-/// everything but its data is used.
+/// The same from parts already encoded: for events of a type that this build does not know. Of
+/// `head` everything but its data is used.
 json::Object envelopeJson(const Event& head, std::string_view type, json::Object data,
                           const ExecutionId& execution, const AgentId& agent);
 

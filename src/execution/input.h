@@ -4,8 +4,8 @@
 
 namespace aegis::execution {
 
-// Everything that can happen to an execution, as a value. Results of effects carry what is needed to
-// tell a stale one (ordinal, call) from the one that is awaited.
+// Everything that can happen to an execution, as a value. Results of effects carry what is needed
+// to tell a stale one (ordinal, call) from the one that is awaited.
 
 struct Create {
     ExecutionCreated data;
@@ -24,7 +24,8 @@ struct SandboxUp {
     int sandbox = 0;
     SandboxStarted data;
 };
-/// The bootstrap ended. `failure` is set when it did not end by itself (out of memory, container died).
+/// The bootstrap ended. `failure` is set when it did not end by itself (out of memory, container
+/// died).
 struct BootstrapEnded {
     int sandbox = 0;
     std::optional<int> exit_code;
@@ -94,11 +95,10 @@ struct QuotaExceeded {
     VolumeQuotaExceeded data;
 };
 
-using InputData =
-    std::variant<Create, Admitted, VolumesReady, SandboxFailed, SandboxUp, BootstrapEnded,
-                 GuestGenerate, GuestDispatchResult, ModelDelta, ModelAnswered, ModelFailed,
-                 ToolAdmitted, ToolFinished, Validated, SandboxClosed, TimerFired, Cancel, Recovered,
-                 QuotaExceeded>;
+using InputData = std::variant<Create, Admitted, VolumesReady, SandboxFailed, SandboxUp,
+                               BootstrapEnded, GuestGenerate, GuestDispatchResult, ModelDelta,
+                               ModelAnswered, ModelFailed, ToolAdmitted, ToolFinished, Validated,
+                               SandboxClosed, TimerFired, Cancel, Recovered, QuotaExceeded>;
 
 struct Input {
     UtcTime now;

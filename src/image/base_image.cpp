@@ -99,9 +99,9 @@ Result<std::string> buildBaseImage(std::string_view language, std::string_view v
     const std::string script = options.recipe_dir + "/build.sh";
     for (const char* needed : {"bash", "apt-get"})
         if (!os::findProgram(needed))
-            return Error(ErrorCode::kUnsupported,
-                         fmt::format("building a base image needs {}", needed),
-                         "build on a Debian machine, or configure runtime.images with an image you have");
+            return Error(
+                ErrorCode::kUnsupported, fmt::format("building a base image needs {}", needed),
+                "build on a Debian machine, or configure runtime.images with an image you have");
     if (!os::findProgram("mmdebstrap") && !os::findProgram("debootstrap"))
         return Error(ErrorCode::kUnsupported, "neither mmdebstrap nor debootstrap is installed",
                      "apt-get install mmdebstrap");

@@ -14,8 +14,9 @@ namespace aegis::image {
 class ImageSink {
   public:
     virtual ~ImageSink() = default;
-    /// Makes the image `reference` ("aegis/python:3.11") from an uncompressed tar archive that stands at
-    /// its beginning, replacing an older one of that name. `changes` are Dockerfile instructions.
+    /// Makes the image `reference` ("aegis/python:3.11") from an uncompressed tar archive that
+    /// stands at its beginning, replacing an older one of that name. `changes` are Dockerfile
+    /// instructions.
     virtual Status importTar(std::string_view reference, int tar_fd,
                              const std::vector<std::string>& changes, Deadline deadline) = 0;
 };
@@ -39,9 +40,9 @@ struct BaseImage {
 /// All recipes below `recipe_dir`, sorted.
 Result<std::vector<BaseImage>> listBaseImages(const std::string& recipe_dir);
 
-/// Builds and imports one; returns its reference. kNotFound names the recipes there are; kUnsupported when
-/// the machine lacks the programs (the hint says which to install). On failure the sink was not called
-/// or refused, and nothing is left in `work_dir`. Blocks.
+/// Builds and imports one; returns its reference. kNotFound names the recipes there are;
+/// kUnsupported when the machine lacks the programs (the hint says which to install). On failure
+/// the sink was not called or refused, and nothing is left in `work_dir`. Blocks.
 Result<std::string> buildBaseImage(std::string_view language, std::string_view version,
                                    const BuildOptions& options, ImageSink& sink);
 

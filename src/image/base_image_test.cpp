@@ -122,7 +122,8 @@ TEST_F(BaseImages, AnUnknownOneNamesThoseThereAre) {
 TEST(BaseImageRecipes, ThoseOfTheProjectAreThere) {
     const auto images = listBaseImages(std::string(AEGIS_SOURCE_DIR) + "/images");
     ASSERT_TRUE(images);
-    EXPECT_NE(std::find(images->begin(), images->end(), BaseImage{"python", "3.11"}), images->end());
+    EXPECT_NE(std::find(images->begin(), images->end(), BaseImage{"python", "3.11"}),
+              images->end());
     struct stat info {};
     ASSERT_EQ(::stat((std::string(AEGIS_SOURCE_DIR) + "/images/build.sh").c_str(), &info), 0);
     EXPECT_NE(info.st_mode & S_IXUSR, 0u);

@@ -7,9 +7,9 @@
 
 namespace aegis::os {
 
-/// Calls back on a thread of its own for each of the given signals while it lives. Construct it before
-/// any other thread exists: it blocks the signals for the calling thread and all later ones. The
-/// callback may take its time and may end the process.
+/// Calls back on a thread of its own for each of the given signals while it lives. Construct it
+/// before any other thread exists: it blocks the signals for the calling thread and all later ones.
+/// The callback may take its time and may end the process.
 class SignalWatcher {
   public:
     using Callback = std::function<void(int signal)>;

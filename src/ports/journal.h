@@ -44,7 +44,8 @@ struct ExecutionRow {
 /// One atomic append. Either all of it is stored or nothing.
 struct Batch {
     ExecutionId execution;
-    std::uint64_t expected_seq = 0;  ///< of the last stored event; else the batch is refused (kConflict)
+    std::uint64_t expected_seq =
+        0;  ///< of the last stored event; else the batch is refused (kConflict)
     std::vector<execution::Event> events;  ///< seq = expected_seq + 1, ...
     std::vector<Body> bodies;
     std::vector<Claim> acquire;  ///< refused (kConflict) if another execution holds one
@@ -92,8 +93,8 @@ class Journal {
 
     virtual Result<ExecutionRow> row(const ExecutionId& id) = 0;
     virtual Result<ExecutionPage> list(const ExecutionFilter& filter) = 0;
-    /// Ids that begin with `prefix` (lower-case hex and dashes), at most `limit`; "" with limit 1 and
-    /// newest first gives the newest execution.
+    /// Ids that begin with `prefix` (lower-case hex and dashes), at most `limit`; "" with limit 1
+    /// and newest first gives the newest execution.
     virtual Result<std::vector<ExecutionId>> idsByPrefix(const std::string& prefix, int limit) = 0;
     /// All executions that have not ended, oldest first.
     virtual Result<std::vector<ExecutionRow>> unfinished() = 0;

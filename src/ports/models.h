@@ -14,7 +14,8 @@
 
 namespace aegis::ports {
 
-/// A tool as the model is told of it. Names may contain dots; adapters map them on the wire and back.
+/// A tool as the model is told of it. Names may contain dots; adapters map them on the wire and
+/// back.
 struct ToolSpec {
     std::string name;
     std::string description;
@@ -58,8 +59,8 @@ struct ModelSink {
     std::function<void(Result<ModelAnswer>)> done;
 };
 
-/// Talks to providers: aliases with fall-back, retries, streaming, tool calls. An answer that makes no
-/// sense is an error, never a guess. Safe on any thread; nothing blocks.
+/// Talks to providers: aliases with fall-back, retries, streaming, tool calls. An answer that makes
+/// no sense is an error, never a guess. Safe on any thread; nothing blocks.
 class Models {
   public:
     virtual ~Models() = default;

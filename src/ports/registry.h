@@ -52,9 +52,9 @@ struct AgentPage {
     std::string next_cursor;
 };
 
-/// Deployed agents and their revisions, in the same store as the journal; each change also appends an
-/// event (AgentDeployed, AgentUpdated, AgentPaused, AgentResumed, AgentDeleted) to the node's stream.
-/// Calls block for one commit. Safe on any thread.
+/// Deployed agents and their revisions, in the same store as the journal; each change also appends
+/// an event (AgentDeployed, AgentUpdated, AgentPaused, AgentResumed, AgentDeleted) to the node's
+/// stream. Calls block for one commit. Safe on any thread.
 class Registry {
   public:
     virtual ~Registry() = default;

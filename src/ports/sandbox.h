@@ -16,15 +16,16 @@
 
 namespace aegis::ports {
 
-/// Names one sandbox: the execution and the ordinal that only grows. Fences everything a guest says.
+/// Names one sandbox: the execution and the ordinal that only grows. Fences everything a guest
+/// says.
 struct SandboxId {
     ExecutionId execution;
     int ordinal = 0;
     auto operator<=>(const SandboxId&) const = default;
 };
 
-/// An attached volume, as the volumes port hands it to the sandbox port. `source` means nothing outside
-/// the adapters (a host directory for Docker).
+/// An attached volume, as the volumes port hands it to the sandbox port. `source` means nothing
+/// outside the adapters (a host directory for Docker).
 struct AttachedVolume {
     VolumeId id;
     std::string name;
@@ -69,7 +70,8 @@ struct BootstrapExit {
     std::uint64_t stdout_bytes = 0, stderr_bytes = 0;  ///< before the cap
 };
 
-/// Called on the adapter's threads; must not block. up() or failed() once; after up(), ended() once.
+/// Called on the adapter's threads; must not block. up() or failed() once; after up(), ended()
+/// once.
 class SandboxSink {
   public:
     virtual ~SandboxSink() = default;
@@ -90,10 +92,11 @@ class GuestListener {
   public:
     virtual ~GuestListener() = default;
 };
-using GuestListenerFactory =
-    std::function<Result<std::unique_ptr<GuestListener>>(const std::string& socket_path, SandboxId)>;
+using GuestListenerFactory = std::function<Result<std::unique_ptr<GuestListener>>(
+    const std::string& socket_path, SandboxId)>;
 
-/// Makes sandboxes. One implementation per isolation. Safe on any thread; nothing blocks but where said.
+/// Makes sandboxes. One implementation per isolation. Safe on any thread; nothing blocks but where
+/// said.
 class Runtime {
   public:
     virtual ~Runtime() = default;
@@ -101,21 +104,24 @@ class Runtime {
 
     /// Whether sandboxes can be made now; the error says what to do. Blocks at most 2 s.
     virtual Status available() = 0;
-    /// Whether `image` can be used under `policy`; the error says how to get it. Blocks on the engine.
+    /// Whether `image` can be used under `policy`; the error says how to get it. Blocks on the
+    /// engine.
     virtual Status checkImage(const std::string& image, const std::string& policy) = 0;
 
     /// `sink` must outlive the sandbox.
     virtual void start(SandboxSpec spec, Deadline deadline, SandboxSink& sink) = 0;
     /// Kills every process of it, then reports; its remains are removed soon after. Repeatable; an
     /// unknown id is success. kTimeout: death could not be proven by the deadline.
-    virtual void close(const SandboxId& id, Deadline deadline, std::function<void(Status)> done) = 0;
+    virtual void close(const SandboxId& id, Deadline deadline,
+                       std::function<void(Status)> done) = 0;
     /// Runs a command after the bootstrap has ended (command validators).
     virtual void run(const SandboxId& id, std::vector<std::string> command, Deadline deadline,
                      std::function<void(Result<CommandResult>)> done) = 0;
     /// An O_PATH descriptor of the root directory as the sandbox sees it, for the fs tools. Fast.
     virtual Result<os::Fd> root(const SandboxId& id) = 0;
 
-    /// Kills and removes every sandbox of this node but those in `keep`, and what they left. Blocks.
+    /// Kills and removes every sandbox of this node but those in `keep`, and what they left.
+    /// Blocks.
     virtual Status sweep(const std::set<SandboxId>& keep) = 0;
 };
 

@@ -63,7 +63,8 @@ class Tools {
     virtual std::vector<std::string> names() const = 0;
     /// Those that the manifest allows and that can succeed under it.
     virtual std::vector<ToolSpec> offered(const agent::Manifest& manifest) const = 0;
-    /// Decides at once, without touching anything. Unknown tools, bad JSON, bad arguments are refusals.
+    /// Decides at once, without touching anything. Unknown tools, bad JSON, bad arguments are
+    /// refusals.
     virtual ToolAdmission admit(const ToolContext& context, const ToolCall& call) const = 0;
     /// Runs an admitted kRun call on a worker; `done` once, on that worker.
     virtual void run(const ToolContext& context, const ToolCall& call, Deadline deadline,

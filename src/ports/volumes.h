@@ -49,12 +49,12 @@ struct AttachRequest {
 class Volumes {
   public:
     virtual ~Volumes() = default;
-    /// Creates what does not exist and makes all of them ready. Repeatable: after a crash the same call
-    /// gives the same volumes. All or none.
+    /// Creates what does not exist and makes all of them ready. Repeatable: after a crash the same
+    /// call gives the same volumes. All or none.
     virtual void attach(AttachRequest request, Deadline deadline,
                         std::function<void(Result<std::vector<AttachedVolume>>)> done) = 0;
-    /// After the last process of the execution is gone: flushes persistent ones, detaches all, starts
-    /// the TTL at `ended_at`; TTL 0 deletes at once. Repeatable.
+    /// After the last process of the execution is gone: flushes persistent ones, detaches all,
+    /// starts the TTL at `ended_at`; TTL 0 deletes at once. Repeatable.
     virtual void detach(const ExecutionId& execution, UtcTime ended_at, Deadline deadline,
                         std::function<void(Status)> done) = 0;
     /// Volumes of `execution` that are full now (free space under one block).

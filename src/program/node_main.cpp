@@ -29,12 +29,13 @@ Result<config::ParsedConfig> parse(const cli::GlobalFlags& flags) {
     if (missing && flags.config.empty()) return config::parseConfig("", path, ".", env);
     if (!text) return Error(ErrorCode::kInvalid, text.error().message);
     auto slash = path.find_last_of('/');
-    return config::parseConfig(*text, path, slash == std::string::npos ? "." : path.substr(0, slash),
-                               env);
+    return config::parseConfig(*text, path,
+                               slash == std::string::npos ? "." : path.substr(0, slash), env);
 }
 
 /// Runs the daemon until it is told to stop. `ready_fd` gets "ok <address>\n" or "error …";
-/// `terminal` is closed when it is up, or whoever reads the command's stderr would wait for its end.
+/// `terminal` is closed when it is up, or whoever reads the command's stderr would wait for its
+/// end.
 int serve(cli::Context& context, const config::Config& config, const std::string& data_dir,
           int ready_fd, os::Fd* terminal) {
     auto tell = [&](const std::string& text) {

@@ -5,8 +5,8 @@
 
 namespace aegis::program {
 
-/// The configuration that --config (or ./aegis-config.yaml) gives, with its warnings printed. A missing
-/// default file is an empty one; a missing file that was named is an error.
+/// The configuration that --config (or ./aegis-config.yaml) gives, with its warnings printed. A
+/// missing default file is an empty one; a missing file that was named is an error.
 Result<config::Config> loadConfig(const cli::GlobalFlags& flags, bool warn);
 Result<std::string> dataDirOf(const config::Config& config);
 

@@ -213,7 +213,8 @@ template <class Variant>
 Status checkCommand(const Variant& message) {
     return std::visit(
         [](const auto& m) -> Status {
-            if (!wellFormed(m)) return Error(ErrorCode::kInvalid, "empty command or limit too high");
+            if (!wellFormed(m))
+                return Error(ErrorCode::kInvalid, "empty command or limit too high");
             return {};
         },
         message);

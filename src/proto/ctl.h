@@ -14,14 +14,14 @@
 /// connection is lost. One datagram is one message: version byte, type byte, then the fields of the
 /// struct in order (little-endian integers, u32-counted strings and lists).
 ///
-/// The order of things: hello; start -> started | start_failed; exited; exec -> exec_done, any number
-/// of times, one at once; kill_all -> killed at any time; shutdown. `exited` comes after every process
-/// in the sandbox but PID 1 is gone. After a lost connection the guest says hello again, with its state,
-/// and repeats `exited` if the payload has ended. While the guest runs a command, `exec` gets exec_done
-/// with error EBUSY; an exec whose connection is lost is killed.
+/// The order of things: hello; start -> started | start_failed; exited; exec -> exec_done, any
+/// number of times, one at once; kill_all -> killed at any time; shutdown. `exited` comes after
+/// every process in the sandbox but PID 1 is gone. After a lost connection the guest says hello
+/// again, with its state, and repeats `exited` if the payload has ended. While the guest runs a
+/// command, `exec` gets exec_done with error EBUSY; an exec whose connection is lost is killed.
 ///
-/// The daemon must check SO_PEERCRED's pid against the container's first process before it reads, and
-/// must treat all that the guest says as hostile. Nothing here throws; any thread.
+/// The daemon must check SO_PEERCRED's pid against the container's first process before it reads,
+/// and must treat all that the guest says as hostile. Nothing here throws; any thread.
 namespace aegis::proto::ctl {
 
 /// What to run. `argv[0]` without a slash is searched in PATH of `env` (NAME=value strings).
@@ -33,8 +33,8 @@ struct Command {
 };
 
 /// With it travel descriptors by SCM_RIGHTS, in this order: the files for stdout and stderr (opened
-/// O_WRONLY|O_APPEND), then, if `has_stdin`, the payload's stdin (else /dev/null). The guest writes at
-/// most the caps, in bytes, then goes on draining and counting.
+/// O_WRONLY|O_APPEND), then, if `has_stdin`, the payload's stdin (else /dev/null). The guest writes
+/// at most the caps, in bytes, then goes on draining and counting.
 struct Start {
     Command command;
     bool has_stdin = false;
@@ -79,8 +79,8 @@ struct StartFailed {
     std::string text;
     bool operator==(const StartFailed&) const = default;
 };
-/// `exit_code` is -1 when a signal ended the payload. The byte counts are what it wrote, which may be
-/// more than was kept; `truncated` says so for either stream.
+/// `exit_code` is -1 when a signal ended the payload. The byte counts are what it wrote, which may
+/// be more than was kept; `truncated` says so for either stream.
 struct Exited {
     std::int32_t exit_code = 0;
     std::int32_t signal = 0;
@@ -111,13 +111,13 @@ using GuestMessage = std::variant<Hello, Started, StartFailed, Exited, ExecDone,
 /// How many descriptors travel with a message of the daemon's.
 std::size_t fdCount(const HostMessage& message);
 
-/// kTooLarge when a limit of ctl_wire.h is passed; kInvalid for a NUL inside a string of a command or an
-/// empty argv.
+/// kTooLarge when a limit of ctl_wire.h is passed; kInvalid for a NUL inside a string of a command
+/// or an empty argv.
 Result<std::string> encode(const HostMessage& message);
 Result<std::string> encode(const GuestMessage& message);
 
-/// Strict: wrong version, unknown type, short, overlong or out-of-range fields, trailing bytes are all
-/// kInvalid.
+/// Strict: wrong version, unknown type, short, overlong or out-of-range fields, trailing bytes are
+/// all kInvalid.
 Result<HostMessage> parseHostMessage(std::string_view bytes);
 Result<GuestMessage> parseGuestMessage(std::string_view bytes);
 

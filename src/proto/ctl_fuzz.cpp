@@ -5,7 +5,8 @@
 #include "proto/ctl.h"
 #include "proto/guest.h"
 
-// Whatever parses must encode again to the same bytes: the format has one spelling for each message.
+// Whatever parses must encode again to the same bytes: the format has one spelling for each
+// message.
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     using namespace aegis::proto;
     const std::string_view bytes(reinterpret_cast<const char*>(data), size);

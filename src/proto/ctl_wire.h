@@ -5,14 +5,15 @@
 #include <cstring>
 #include <string_view>
 
-/// The bytes of the control protocol, for both ends: the daemon (proto/ctl.h) and the sandbox's PID 1,
-/// which is linked without a C++ library. Hence no allocation, no exception, no std container here.
+/// The bytes of the control protocol, for both ends: the daemon (proto/ctl.h) and the sandbox's PID
+/// 1, which is linked without a C++ library. Hence no allocation, no exception, no std container
+/// here.
 namespace aegis::proto::ctl {
 
 inline constexpr std::uint8_t kVersion = 1;
 
-/// One message is one datagram of a SOCK_SEQPACKET socket, at most this long. Below the default send
-/// buffer of unix sockets (208 KiB), so that it always goes in one piece.
+/// One message is one datagram of a SOCK_SEQPACKET socket, at most this long. Below the default
+/// send buffer of unix sockets (208 KiB), so that it always goes in one piece.
 inline constexpr std::size_t kMaxMessageBytes = 144 * 1024;
 /// All of argv together; a longer prompt goes through stdin (the kernel takes 128 KiB an argument).
 inline constexpr std::size_t kMaxArgvBytes = 96 * 1024;
@@ -82,8 +83,8 @@ class WireWriter {
     bool ok_ = true;
 };
 
-/// Takes fields off a message; ok() turns false, and stays so, when one is not whole. Views point into
-/// the message.
+/// Takes fields off a message; ok() turns false, and stays so, when one is not whole. Views point
+/// into the message.
 class WireReader {
   public:
     explicit WireReader(std::string_view message) : data_(message.data()), left_(message.size()) {}

@@ -9,7 +9,8 @@ namespace {
 
 Error badField(std::string_view key, std::string_view expected) {
     Error error(ErrorCode::kInvalid, fmt::format("/{}: expected {}", key, expected));
-    error.details.push_back({.path = fmt::format("/{}", key), .message = fmt::format("expected {}", expected)});
+    error.details.push_back(
+        {.path = fmt::format("/{}", key), .message = fmt::format("expected {}", expected)});
     return error;
 }
 
@@ -89,8 +90,9 @@ Result<Request> parseResult(Fields fields) {
     DispatchResult result;
     result.execution_id = fields.id("execution_id");
     result.dispatch_id = fields.id("dispatch_id");
-    result.exit_code = static_cast<std::int32_t>(fields.integer(
-        "exit_code", std::numeric_limits<std::int32_t>::min(), std::numeric_limits<std::int32_t>::max()));
+    result.exit_code = static_cast<std::int32_t>(
+        fields.integer("exit_code", std::numeric_limits<std::int32_t>::min(),
+                       std::numeric_limits<std::int32_t>::max()));
     result.stdout_text = fields.text("stdout", kMaxBodyBytes);
     result.stderr_text = fields.text("stderr", kMaxBodyBytes);
     result.duration_ms = fields.integer("duration_ms", 0, 30 * kDay);

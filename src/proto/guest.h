@@ -11,8 +11,9 @@
 #include "base/result.h"
 #include "text/json.h"
 
-/// The JSON that bootstrap.py and the daemon exchange on `POST /v1/llm/generate` of a sandbox's api.sock.
-/// What comes in is hostile: bounded, checked field by field, unknown fields ignored. Pure; any thread.
+/// The JSON that bootstrap.py and the daemon exchange on `POST /v1/llm/generate` of a sandbox's
+/// api.sock. What comes in is hostile: bounded, checked field by field, unknown fields ignored.
+/// Pure; any thread.
 namespace aegis::proto::guest {
 
 inline constexpr std::string_view kGeneratePath = "/v1/llm/generate";
@@ -20,11 +21,12 @@ inline constexpr std::string_view kGeneratePath = "/v1/llm/generate";
 inline constexpr std::size_t kMaxBodyBytes = 24 * 1024 * 1024;
 inline constexpr std::size_t kMaxPromptBytes = 20 * 1024 * 1024;
 inline constexpr std::size_t kMaxIdBytes = 256;
-/// Beyond this the dispatched command's tails are cut by bootstrap.py whatever the dispatch asks for.
+/// Beyond this the dispatched command's tails are cut by bootstrap.py whatever the dispatch asks
+/// for.
 inline constexpr std::size_t kMaxOutputBytes = 1'900'000;
 
-/// How PID 1 runs bootstrap.py; the prompt, or "-" for stdin, is to be appended. Imported rather than
-/// run, so that Python uses the compiled form beside it.
+/// How PID 1 runs bootstrap.py; the prompt, or "-" for stdin, is to be appended. Imported rather
+/// than run, so that Python uses the compiled form beside it.
 std::vector<std::string> bootstrapArgv(std::string_view python = "python3");
 
 struct GenerateRequest {
@@ -49,8 +51,8 @@ struct DispatchResult {
 
 using Request = std::variant<GenerateRequest, DispatchResult>;
 
-/// Parses a request's body. kTooLarge beyond a limit; kInvalid with, in details, the path of the field
-/// that is missing or of the wrong type, or the place where it is no JSON.
+/// Parses a request's body. kTooLarge beyond a limit; kInvalid with, in details, the path of the
+/// field that is missing or of the wrong type, or the place where it is no JSON.
 Result<Request> parseRequest(std::string_view body);
 
 /// What the daemon asks bootstrap.py to run.

@@ -68,7 +68,8 @@ TEST(Guest, RefusesWrongTypesAndRanges) {
     EXPECT_FALSE(parseRequest(with(kResult, "exit_code", std::int64_t{1} << 40)));
     EXPECT_FALSE(parseRequest(with(kResult, "truncated", "yes")));
     EXPECT_FALSE(parseRequest(with(kResult, "duration_ms", -1)));
-    const auto long_id = parseRequest(with(kResult, "dispatch_id", json::Value(std::string(kMaxIdBytes + 1, 'x').c_str())));
+    const auto long_id = parseRequest(
+        with(kResult, "dispatch_id", json::Value(std::string(kMaxIdBytes + 1, 'x').c_str())));
     ASSERT_FALSE(long_id);
     EXPECT_EQ(long_id.error().code, ErrorCode::kTooLarge);
     for (const char* text : {"", "[]", "null", "{", R"({"type":1})", "\xff"})
@@ -90,10 +91,11 @@ TEST(Guest, LinesAreOneLineOfJsonEach) {
               "{\"type\":\"final\",\"content\":\"x\",\"tool_calls_executed\":2}\n");
     EXPECT_EQ(errorLine("c", "m", false),
               "{\"type\":\"error\",\"code\":\"c\",\"message\":\"m\",\"retryable\":false}\n");
-    EXPECT_EQ(dispatchLine({"d1", "ls", {"-l"}, "/w", {{"A", "1"}}, 60, 1024}),
-              "{\"type\":\"dispatch\",\"dispatch_id\":\"d1\",\"action\":\"exec\",\"command\":\"ls\","
-              "\"args\":[\"-l\"],\"cwd\":\"/w\",\"env_additions\":{\"A\":\"1\"},\"timeout_secs\":60,"
-              "\"max_output_bytes\":1024}\n");
+    EXPECT_EQ(
+        dispatchLine({"d1", "ls", {"-l"}, "/w", {{"A", "1"}}, 60, 1024}),
+        "{\"type\":\"dispatch\",\"dispatch_id\":\"d1\",\"action\":\"exec\",\"command\":\"ls\","
+        "\"args\":[\"-l\"],\"cwd\":\"/w\",\"env_additions\":{\"A\":\"1\"},\"timeout_secs\":60,"
+        "\"max_output_bytes\":1024}\n");
 }
 
 TEST(Guest, BootstrapTakesThePromptLast) {

@@ -10,8 +10,8 @@
 
 namespace aegis::runner {
 
-/// Recently used bodies by digest, at most `limit` bytes, in front of the journal: a conversation is
-/// sent again with every model call and would be read from disk each time. Safe on any thread.
+/// Recently used bodies by digest, at most `limit` bytes, in front of the journal: a conversation
+/// is sent again with every model call and would be read from disk each time. Safe on any thread.
 class BodyCache {
   public:
     /// Shared: readers go on with a text that the cache has dropped meanwhile.
@@ -20,7 +20,8 @@ class BodyCache {
     BodyCache(ports::Journal& journal, std::size_t limit) : journal_(journal), limit_(limit) {}
 
     void put(const ports::Body& body);
-    /// From memory, else from the journal (blocks on the disk). An empty reference is an empty text.
+    /// From memory, else from the journal (blocks on the disk). An empty reference is an empty
+    /// text.
     Result<Text> get(const ExecutionId& id, const execution::BodyRef& ref);
 
   private:

@@ -7,8 +7,8 @@
 
 namespace aegis::runner {
 
-/// Starts one effect for an actor and returns how to cancel it (never null). Called on the actor's core
-/// thread; results are posted back to it. Reads of the state happen here, before it returns.
+/// Starts one effect for an actor and returns how to cancel it (never null). Called on the actor's
+/// core thread; results are posted back to it. Reads of the state happen here, before it returns.
 std::function<void()> startEffect(const std::shared_ptr<Actor>& actor,
                                   const execution::EffectKey& key);
 

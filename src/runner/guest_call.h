@@ -23,9 +23,10 @@ struct GuestMessage {
     bool retryable = false;
 };
 
-/// A guest's request that waits for its answer: deltas as they come, then one closing message (dispatch,
-/// final or error), which is pushed only after the event behind it is durable. The guest API's thread
-/// pops, the execution's core thread pushes. Shared by the two; either may let go first.
+/// A guest's request that waits for its answer: deltas as they come, then one closing message
+/// (dispatch, final or error), which is pushed only after the event behind it is durable. The guest
+/// API's thread pops, the execution's core thread pushes. Shared by the two; either may let go
+/// first.
 class GuestCall {
   public:
     /// Deltas beyond 4 MiB unread are dropped: they are provisional, the closing message holds all.

@@ -10,9 +10,9 @@
 
 namespace aegis::runner {
 
-/// The core threads. An actor's jobs all run on one of them (by the hash of its id), one after another,
-/// so an actor's data needs no lock. Each actor has two lanes: what is urgent (cancel, results, timers)
-/// before the rest, each lane in order. Jobs must not block and not throw.
+/// The core threads. An actor's jobs all run on one of them (by the hash of its id), one after
+/// another, so an actor's data needs no lock. Each actor has two lanes: what is urgent (cancel,
+/// results, timers) before the rest, each lane in order. Jobs must not block and not throw.
 class CoreThreads {
   public:
     /// One actor's place in line. Shared: jobs in flight keep it alive after its actor is gone.

@@ -13,16 +13,16 @@
 namespace aegis::runner {
 
 /// Who may run: at most `limit` executions at once, first come first served, and each named lock
-/// (persistent read-write volumes) by one at a time, in order. An execution that waits for a lock does
-/// not hold up others that need none. The journal's claims are the truth after a crash; this is the
-/// queue in front of them. Safe on any thread; callbacks run inside the call that freed the place, with
-/// no lock held.
+/// (persistent read-write volumes) by one at a time, in order. An execution that waits for a lock
+/// does not hold up others that need none. The journal's claims are the truth after a crash; this
+/// is the queue in front of them. Safe on any thread; callbacks run inside the call that freed the
+/// place, with no lock held.
 class Scheduler {
   public:
     explicit Scheduler(std::size_t limit) : limit_(limit) {}
 
-    /// Queues `id`; `granted` is called once when it may run. A repeat for a queued or running id is
-    /// ignored.
+    /// Queues `id`; `granted` is called once when it may run. A repeat for a queued or running id
+    /// is ignored.
     void request(const ExecutionId& id, std::vector<std::string> locks,
                  std::function<void()> granted);
     /// Counts `id` as running without asking: it was when the daemon died.

@@ -55,10 +55,10 @@ struct ExecuteRequest {
 /// Receives events in order, each exactly once, as the API encodes them. Return false to stop.
 using EventCallback = std::function<bool(const json::Value& event)>;
 
-/// A reference to an execution is its id, a unique prefix of 4 or more characters (a trailing "-..." is
-/// accepted), or "@last". Errors: kNotFound (with "did you mean"), kConflict with the matches listed for
-/// an ambiguous prefix, kInvalid with positions in `details`, kUnreachable from a client.
-/// Safe on any thread.
+/// A reference to an execution is its id, a unique prefix of 4 or more characters (a trailing
+/// "-..." is accepted), or "@last". Errors: kNotFound (with "did you mean"), kConflict with the
+/// matches listed for an ambiguous prefix, kInvalid with positions in `details`, kUnreachable from
+/// a client. Safe on any thread.
 class Service {
   public:
     virtual ~Service() = default;
@@ -83,7 +83,8 @@ class Service {
     virtual Result<json::Value> execute(const Principal& who, const ExecuteRequest& request) = 0;
     virtual Result<json::Value> listExecutions(const Principal& who,
                                                const ListExecutions& query) = 0;
-    virtual Result<json::Value> getExecution(const Principal& who, const std::string& execution) = 0;
+    virtual Result<json::Value> getExecution(const Principal& who,
+                                             const std::string& execution) = 0;
     /// [{"iteration","output","tool_calls":[…],"stdout","stderr"}]; `iteration` 0: all.
     virtual Result<json::Value> executionLogs(const Principal& who, const std::string& execution,
                                               int iteration) = 0;
@@ -94,9 +95,9 @@ class Service {
     /// A page of events with seq > after: {"items":[…],"next_after":n}.
     virtual Result<json::Value> executionEvents(const Principal& who, const std::string& execution,
                                                 std::uint64_t after, int limit) = 0;
-    /// Every event with seq > after until the terminal one, live. Re-joins by itself where the transport
-    /// breaks, for at most `patience`. Ends with success after the terminal event or when the callback
-    /// returns false.
+    /// Every event with seq > after until the terminal one, live. Re-joins by itself where the
+    /// transport breaks, for at most `patience`. Ends with success after the terminal event or when
+    /// the callback returns false.
     virtual Status watchExecution(const Principal& who, const std::string& execution,
                                   std::uint64_t after, std::int64_t patience_ms,
                                   const EventCallback& callback) = 0;

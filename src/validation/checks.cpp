@@ -52,7 +52,8 @@ Verdict checkExitCode(const agent::ExitCodeCheck& check, std::optional<int> exit
 
 Verdict checkJsonSchema(const json::Value& schema, std::string_view text, bool strip_fence) {
     auto compiled = text::JsonSchema::compile(schema);
-    if (!compiled) return refuse(fmt::format("the schema is not usable: {}", compiled.error().message));
+    if (!compiled)
+        return refuse(fmt::format("the schema is not usable: {}", compiled.error().message));
     auto document = json::parse(strip_fence ? stripFence(text) : text);
     if (!document) return refuse(document.error().message);
     auto violations = compiled->validate(*document);
@@ -67,7 +68,8 @@ Verdict checkJsonSchema(const json::Value& schema, std::string_view text, bool s
 
 Verdict checkRegex(const agent::RegexCheck& check, std::string_view text) {
     auto pattern = text::Regex::compile(check.pattern);
-    if (!pattern) return refuse(fmt::format("the pattern is not usable: {}", pattern.error().message));
+    if (!pattern)
+        return refuse(fmt::format("the pattern is not usable: {}", pattern.error().message));
     if (pattern->search(text)) return pass();
     return refuse(fmt::format("{} does not match {}", check.target, check.pattern));
 }

@@ -10,7 +10,8 @@
 
 namespace aegis::validation {
 
-/// What one validator found. `detail` is the whole text for the next iteration, empty when all is well.
+/// What one validator found. `detail` is the whole text for the next iteration, empty when all is
+/// well.
 struct Verdict {
     double score = 0;
     double confidence = 1;
@@ -20,12 +21,13 @@ struct Verdict {
 /// A validator whose target is missing, unreadable or too large, or that could not be run.
 Verdict unreadable(std::string_view what);
 
-/// Passes when the bootstrap ended by itself with `check.expected` (and, unless allowed, an empty stderr).
+/// Passes when the bootstrap ended by itself with `check.expected` (and, unless allowed, an empty
+/// stderr).
 Verdict checkExitCode(const agent::ExitCodeCheck& check, std::optional<int> exit_code,
                       std::string_view standard_error);
 
-/// `text` must be one JSON document that `schema` accepts; every violation is a line "<pointer>: <what>".
-/// With `strip_fence` one surrounding Markdown code fence is ignored.
+/// `text` must be one JSON document that `schema` accepts; every violation is a line "<pointer>:
+/// <what>". With `strip_fence` one surrounding Markdown code fence is ignored.
 Verdict checkJsonSchema(const json::Value& schema, std::string_view text, bool strip_fence);
 
 /// Passes when the pattern matches somewhere. `target` names the text for people.

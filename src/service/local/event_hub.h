@@ -24,15 +24,16 @@ using EncodedEventPtr = std::shared_ptr<const EncodedEvent>;
 EncodedEventPtr encodeEvent(const execution::Event& event, const ExecutionId& execution,
                             const AgentId& agent);
 
-/// Tells watchers of an execution about its events once they are durable, in order. Callbacks run on the
-/// journal's writer thread and must not block. Safe on any thread.
+/// Tells watchers of an execution about its events once they are durable, in order. Callbacks run
+/// on the journal's writer thread and must not block. Safe on any thread.
 class EventHub {
   public:
     using Callback = std::function<void(const EncodedEventPtr&)>;
     using Subscription = std::uint64_t;
 
     Subscription subscribe(const ExecutionId& id, Callback callback);
-    /// After it returns the callback is neither running nor called again. Not from inside a callback.
+    /// After it returns the callback is neither running nor called again. Not from inside a
+    /// callback.
     void unsubscribe(Subscription subscription);
 
     /// The journal's observer.

@@ -88,7 +88,8 @@ Result<std::string> aliasOf(const ExecuteRequest& request, const agent::Manifest
     if (alias == "default" || std::ranges::find(known, alias) != known.end()) return alias;
     std::string hint = known.empty() ? std::string("no model provider is configured")
                                      : fmt::format("known aliases: {}", fmt::join(known, ", "));
-    if (auto near = text::closest(alias, known, 2)) hint = fmt::format("did you mean \"{}\"?", *near);
+    if (auto near = text::closest(alias, known, 2))
+        hint = fmt::format("did you mean \"{}\"?", *near);
     return Error(ErrorCode::kInvalid, fmt::format("unknown model alias \"{}\"", alias),
                  std::move(hint));
 }
@@ -172,7 +173,8 @@ Result<json::Value> LocalService::execute(const Principal&, const ExecuteRequest
     context.manifest = std::make_shared<const agent::Manifest>(std::move(manifest));
     auto id = context.id;
     if (auto accepted = p_.runner.submit(std::move(submission)); !accepted) {
-        bool raced = accepted.error().code == ErrorCode::kConflict && !request.idempotency_key.empty();
+        bool raced =
+            accepted.error().code == ErrorCode::kConflict && !request.idempotency_key.empty();
         if (!raced) return accepted.error();
         std::string stored;
         AEGIS_TRY(auto existing,

@@ -48,7 +48,8 @@ Result<ports::AgentRecord> LocalService::resolveAgent(const std::string& referen
         if (matches.size() == 1) return p_.registry.byId(matches.front().id);
         if (matches.size() > 1) {
             std::vector<std::string> shown;
-            for (const auto& m : matches) shown.push_back(fmt::format("{} ({})", m.id.str(), m.name));
+            for (const auto& m : matches)
+                shown.push_back(fmt::format("{} ({})", m.id.str(), m.name));
             return ambiguous("agent", reference, shown);
         }
     }
