@@ -3,9 +3,9 @@
     python3 -I -S -X utf8 -c "import sys; sys.path.append('/aegis/bin')
     import bootstrap; bootstrap.main()" PROMPT
 
-PROMPT "-" means: read it from stdin. Speaks the protocol of docs/api.md "Inside a container": a POST
-to /v1/llm/generate on the unix socket $AEGIS_SOCKET, answered by newline-delimited JSON.
-to /v1/llm/generate on the unix socket $AEGIS_SOCKET, answered by newline-delimited JSON.
+(imported, so that its compiled form is used; `python3 bootstrap.py PROMPT` does the same, slower).
+PROMPT "-" means: read it from stdin. Speaks the protocol of docs/api.md, "Inside a container": a
+POST to /v1/llm/generate on the unix socket $AEGIS_SOCKET, answered by newline-delimited JSON.
 
 Exit code 0 after printing the final answer and nothing else on stdout; 1 with a message on stderr.
 Only built-in C modules: importing socket, json and subprocess takes longer than Python's own start.
