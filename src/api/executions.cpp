@@ -201,6 +201,8 @@ void ApiRoutes::streamExecution(Call& call) {
         return;
     net::StreamOptions options;
     options.chunked = call.writer.chunked();
+    // A finished execution's whole log comes in one burst.
+    options.queue_limit_bytes = 32U << 20U;
     auto socket = call.writer.detach();
     if (!socket) return;
     auto follower = std::make_shared<Follower>();

@@ -258,8 +258,10 @@ Daemon::~Daemon() {
     p.wake.notify_all();
     // Sandboxes first: requests that wait for an execution's end come back with them.
     p.runner->shutdown(deadline);
-    if (p.unix_server) p.unix_server->stop(Deadline{});
-    p.server->stop(Deadline::in(os::systemClock().boot(), 500));
+    constexpr std::int64_t kGraceMs = 500;
+    for (auto* server : {p.unix_server.get(), p.server.get()}) {
+        if (server != nullptr) server->stop(Deadline::in(os::systemClock().boot(), kGraceMs));
+    }
     p.streams.reset();
     p.janitor.join();
     log(LogLevel::kInfo, "the daemon has stopped");

@@ -88,7 +88,7 @@ Result<std::unique_ptr<Router>> makeRouter(const config::LlmConfig& config, net:
                                            Clock& clock, Random& random) {
     AEGIS_TRY(Catalog catalog, catalogFrom(config));
     return std::make_unique<Router>(std::make_unique<CurlHttpOut>(curl),
-                                    std::make_unique<TimerThread>(), clock, random,
+                                    std::make_unique<TimerThread>(clock), clock, random,
                                     std::move(catalog));
 }
 

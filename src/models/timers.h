@@ -1,19 +1,16 @@
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <functional>
-#include <map>
-#include <mutex>
-#include <thread>
-#include <utility>
+
+#include "os/timers.h"
 
 namespace aegis::models {
 
-/// Runs functions later, on one thread of its own. Safe on any thread.
+/// Runs functions later: the seam at which tests let time pass. Safe on any thread.
 class Timers {
   public:
-    using TimerId = std::uint64_t;
+    using TimerId = os::Timers::TimerId;
     virtual ~Timers() = default;
     /// Runs `fn` after `ms` milliseconds (0: as soon as possible, in order). `fn` must not block.
     virtual TimerId after(std::int64_t ms, std::function<void()> fn) = 0;
@@ -21,29 +18,18 @@ class Timers {
     virtual void cancel(TimerId id) = 0;
 };
 
-/// The real one: a thread that sleeps until the next timer. Its destructor waits for the function
-/// that is running and drops the rest.
+/// The real one. Its destructor waits for the function that is running and drops the rest.
 class TimerThread : public Timers {
   public:
-    TimerThread();
-    ~TimerThread() override;
-    TimerThread(const TimerThread&) = delete;
-    TimerThread& operator=(const TimerThread&) = delete;
+    explicit TimerThread(Clock& clock) : timers_(clock) {}
 
-    TimerId after(std::int64_t ms, std::function<void()> fn) override;
-    void cancel(TimerId id) override;
+    TimerId after(std::int64_t ms, std::function<void()> fn) override {
+        return timers_.in(ms, std::move(fn));
+    }
+    void cancel(TimerId id) override { timers_.cancel(id); }
 
   private:
-    using Key = std::pair<std::int64_t, TimerId>;  ///< due, on the steady clock in ns
-    void run();
-
-    std::mutex mutex_;
-    std::condition_variable changed_;
-    std::map<Key, std::function<void()>> queue_;
-    std::map<TimerId, std::int64_t> due_;
-    TimerId last_id_ = 0;
-    bool stopping_ = false;
-    std::thread thread_;
+    os::Timers timers_;
 };
 
 }  // namespace aegis::models

@@ -10,14 +10,21 @@ WorkerPool::WorkerPool(std::size_t threads, std::size_t max_queue, std::function
         threads_.emplace_back([this] { loop(); });
 }
 
-WorkerPool::~WorkerPool() {
+WorkerPool::~WorkerPool() { end(false); }
+
+void WorkerPool::stop() { end(true); }
+
+void WorkerPool::end(bool drop) {
+    decltype(queue_) dropped;
     {
         std::lock_guard lock(mutex_);
         stopping_ = true;
+        if (drop) dropped = std::exchange(queue_, {});
     }
     wake_.notify_all();
-    for (auto& thread : threads_)
-        thread.join();
+    for (auto& thread : threads_) {
+        if (thread.joinable()) thread.join();
+    }
 }
 
 bool WorkerPool::submit(std::function<void()> job) {

@@ -11,7 +11,8 @@
 namespace aegis::os {
 
 /// Threads that run blocking jobs in the order of their coming. The queue is bounded. Destroying it
-/// runs what is queued and joins. submit() is safe on any thread.
+/// runs what is queued and joins; stop() before that drops what is queued. submit() is safe on any
+/// thread.
 class WorkerPool {
   public:
     /// `on_start` runs first on each thread (to give up privileges, say).
@@ -22,9 +23,12 @@ class WorkerPool {
 
     /// False, with `job` dropped, when the queue is full.
     [[nodiscard]] bool submit(std::function<void()> job);
+    /// Drops what is queued, waits for what runs, refuses what comes later. Repeatable.
+    void stop();
 
   private:
     void loop();
+    void end(bool drop);
 
     std::size_t max_queue_;
     std::function<void()> on_start_;

@@ -41,10 +41,10 @@ std::vector<std::string> locksOf(const ExecutionContext& context) {
     return out;
 }
 
-Actor::Actor(Deps& deps, ExecutionContext context, State state, Ended ended)
-    : deps_(deps),
+Actor::Actor(std::shared_ptr<Deps> deps, ExecutionContext context, State state, Ended ended)
+    : deps_(std::move(deps)),
       context_(std::move(context)),
-      mailbox_(deps.core.open(std::hash<ExecutionId>{}(context_.id))),
+      mailbox_(deps_->core.open(std::hash<ExecutionId>{}(context_.id))),
       ended_(std::move(ended)),
       state_(std::move(state)),
       durable_(state_.last_seq),
@@ -64,14 +64,14 @@ void Actor::create(ExecutionCreated data, ports::Body input, std::function<void(
     });
 }
 
-void Actor::run(std::function<void()> job) { deps_.core.postUrgent(mailbox_, std::move(job)); }
+void Actor::run(std::function<void()> job) { deps_->core.postUrgent(mailbox_, std::move(job)); }
 
 void Actor::handle(InputData data, std::vector<ports::Body> bodies) {
     if (halted_) return;
     auto before = state_.last_seq;
-    auto events = decide(state_, {deps_.clock.utc(), std::move(data)});
+    auto events = decide(state_, {deps_->clock.utc(), std::move(data)});
     for (const auto& event : events) apply(state_, event);
-    for (const auto& body : bodies) deps_.bodies.put(body);
+    for (const auto& body : bodies) deps_->bodies.put(body);
     if (!events.empty()) append(std::move(events), std::move(bodies), before);
     settle();
 }
@@ -98,7 +98,7 @@ void Actor::append(std::vector<Event> events, std::vector<ports::Body> bodies,
     }
     auto seq = state_.last_seq;
     batch.events = std::move(events);
-    deps_.journal.append(std::move(batch), [self = shared_from_this(), seq](Status status) {
+    deps_->journal.append(std::move(batch), [self = shared_from_this(), seq](Status status) {
         self->run([self, seq, status = std::move(status)] { self->committed(seq, status); });
     });
 }
@@ -143,6 +143,10 @@ void Actor::settle() {
     if (!settled()) return;
     answerGuests();
     if (isTerminal(state_.status)) {
+        log(LogLevel::kInfo, "execution ended",
+            {{"execution_id", context_.id.str()},
+             {"status", std::string(statusName(state_.status))},
+             {"iterations", std::to_string(state_.iteration)}});
         halted_ = true;
         cancelAll();
         end(End::kTerminal);
@@ -190,7 +194,7 @@ void Actor::halt(std::function<void()> closed) {
 }
 
 void Actor::end(End how) {
-    if (how != End::kBroken) deps_.scheduler.release(context_.id);
+    if (how != End::kBroken) deps_->scheduler.release(context_.id);
     if (ended_) ended_(context_.id, how);
 }
 

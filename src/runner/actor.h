@@ -30,12 +30,12 @@ class Actor : public std::enable_shared_from_this<Actor> {
     };
     using Ended = std::function<void(const ExecutionId&, End)>;
 
-    Actor(Deps& deps, ExecutionContext context, execution::State state, Ended ended);
+    Actor(std::shared_ptr<Deps> deps, ExecutionContext context, execution::State state, Ended ended);
 
     // ---- Any thread ----
 
     const ExecutionContext& context() const { return context_; }
-    Deps& deps() { return deps_; }
+    Deps& deps() { return *deps_; }
 
     /// A result, a timer, a cancel. The bodies are stored with the events that refer to them.
     void post(execution::InputData data, std::vector<ports::Body> bodies = {});
@@ -102,7 +102,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
     bool settled() const { return durable_ >= barrier_; }
     void end(End how);
 
-    Deps& deps_;
+    const std::shared_ptr<Deps> deps_;  ///< see Deps
     const ExecutionContext context_;
     CoreThreads::MailboxPtr mailbox_;
     Ended ended_;

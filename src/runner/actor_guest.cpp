@@ -13,7 +13,7 @@ using aegis::Status;  // not the execution's
 
 void Actor::generate(int sandbox, proto::guest::GenerateRequest request, ports::Body prompt,
                      GuestCallPtr call) {
-    bool posted = deps_.core.post(
+    bool posted = deps_->core.post(
         mailbox_, [self = shared_from_this(), sandbox, request = std::move(request),
                    prompt = std::move(prompt), call]() mutable {
             self->handleGenerate({sandbox, std::move(request), std::move(prompt), std::move(call)});
@@ -22,7 +22,7 @@ void Actor::generate(int sandbox, proto::guest::GenerateRequest request, ports::
 }
 
 void Actor::dispatchResult(int sandbox, proto::guest::DispatchResult result, GuestCallPtr call) {
-    bool posted = deps_.core.post(
+    bool posted = deps_->core.post(
         mailbox_, [self = shared_from_this(), sandbox, result = std::move(result), call]() mutable {
             self->handleDispatchResult(sandbox, std::move(result), std::move(call));
         });
@@ -114,7 +114,7 @@ void Actor::handleDispatchResult(int sandbox, proto::guest::DispatchResult resul
         }
         auto answer = turn->answer;
         int index = turn->current->index;
-        deps_.workers.post([self = shared_from_this(), sandbox, answer, index,
+        deps_->work([self = shared_from_this(), sandbox, answer, index,
                             result = std::move(result)]() mutable {
             self->finishDispatch(sandbox, answer, index, std::move(result));
         });
@@ -128,8 +128,8 @@ void Actor::finishDispatch(int sandbox, const BodyRef& answer, int index,
     ports::DispatchOutcome outcome{result.exit_code, std::move(result.stdout_text),
                                    std::move(result.stderr_text), result.duration_ms,
                                    result.truncated};
-    auto tool = loadToolCall(deps_, context_.id, answer, index);
-    auto finished = tool ? deps_.tools.finish(*tool, outcome)
+    auto tool = loadToolCall(*deps_, context_.id, answer, index);
+    auto finished = tool ? deps_->tools.finish(*tool, outcome)
                          : ports::ToolOutcome{false, tool.error().message, "", tool.error().message, {}};
     GuestDispatchResult input;
     input.sandbox = sandbox;
@@ -173,8 +173,8 @@ void Actor::answer(const GuestReply& reply, const GuestCallPtr& call) {
         call->push(std::move(message));
         return;
     }
-    deps_.workers.post([self = shared_from_this(), reply, call] {
-        auto text = self->deps_.bodies.get(self->context_.id, reply.answer);
+    deps_->work([self = shared_from_this(), reply, call] {
+        auto text = self->deps_->bodies.get(self->context_.id, reply.answer);
         auto answer = text ? json::parse(**text) : Result<json::Value>(text.error());
         if (!answer) {
             call->fail("internal", "the recorded answer cannot be read", false);

@@ -1,40 +1,59 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
 
 #include "agent/manifest.h"
 #include "base/random.h"
+#include "os/timers.h"
+#include "os/worker_pool.h"
 #include "ports/journal.h"
 #include "ports/models.h"
+#include "ports/registry.h"
 #include "ports/sandbox.h"
 #include "ports/tools.h"
 #include "ports/volumes.h"
 #include "runner/body_cache.h"
 #include "runner/mailbox.h"
-#include "runner/pool.h"
 #include "runner/scheduler.h"
-#include "runner/timers.h"
 
 namespace aegis::runner {
 
-/// What every actor and effect uses. All of it outlives every actor; all of it is safe on any thread.
-struct Deps {
+/// The world outside, as the runner sees it. All of it outlives the runner; all of it is safe on any
+/// thread.
+struct RunnerPorts {
     Clock& clock;
     Random& random;
     ports::Journal& journal;
+    ports::Registry& registry;
     ports::Models& models;
     ports::Tools& tools;
     ports::SandboxFiles& files;
     ports::Volumes& volumes;
     std::map<std::string, ports::Runtime*> runtimes;  ///< by isolation
-    CoreThreads& core;
-    Pool& workers;     ///< short jobs that read bodies, render, parse
-    Pool& validators;  ///< jobs that wait for the sandbox
-    Timers& timers;
-    Scheduler& scheduler;
-    BodyCache& bodies;
+};
+
+/// What every actor and effect uses: the ports and the runner's own threads. Shared by the runner and
+/// its actors, because a result of an effect may come, and must find stopped threads rather than none,
+/// after the runner is gone.
+struct Deps : RunnerPorts {
+    Deps(RunnerPorts ports, std::size_t core_threads, std::size_t worker_threads,
+         std::size_t validator_threads, std::size_t concurrent, std::size_t cache_bytes);
+
+    /// A short job that reads bodies, renders, parses.
+    void work(std::function<void()> job) { (void)workers.submit(std::move(job)); }
+    /// Ends all threads; what is posted later is dropped. Repeatable.
+    void stop();
+
+    CoreThreads core;
+    os::WorkerPool workers;
+    os::WorkerPool validators;  ///< jobs that wait for the sandbox
+    os::WorkerPool background;  ///< one thread: loading executions again
+    os::Timers timers;
+    Scheduler scheduler;
+    BodyCache bodies;
 };
 
 /// What is fixed for one execution.

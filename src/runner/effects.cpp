@@ -17,7 +17,7 @@ std::function<void()> admit(const std::shared_ptr<Actor>& actor) {
 
 std::function<void()> armTimer(const std::shared_ptr<Actor>& actor, const EffectKey& key) {
     auto& timers = actor->deps().timers;
-    auto when = deadlineAt(actor->deps().clock, key.at).at;
+    auto when = deadlineAt(actor->deps().clock, key.at);
     auto id = timers.at(when, [actor, key] { actor->post(TimerFired{key}); });
     return [&timers, id] { timers.cancel(id); };
 }

@@ -133,7 +133,7 @@ void ask(const std::shared_ptr<Actor>& actor, const EffectKey& key,
     sink.done = [actor, call = key.call, began](Result<ports::ModelAnswer> answer) {
         auto ms = (actor->deps().clock.boot().ns - began.ns) / 1'000'000;
         // Off the adapter's thread: an answer may be megabytes, and its digest takes time.
-        actor->deps().workers.post([actor, call, ms, answer = std::move(answer)]() mutable {
+        actor->deps().work([actor, call, ms, answer = std::move(answer)]() mutable {
             if (answer)
                 finish(actor, call, std::move(*answer), ms);
             else
@@ -162,7 +162,7 @@ std::function<void()> callModel(const std::shared_ptr<Actor>& actor, const Effec
     auto conversation =
         actor->state().conversations[static_cast<std::size_t>(key.conversation)];
     auto until = actor->state().iteration_deadline;
-    actor->deps().workers.post([actor, key, handle, until, conversation = std::move(conversation)] {
+    actor->deps().work([actor, key, handle, until, conversation = std::move(conversation)] {
         ask(actor, key, conversation, until, handle);
     });
     auto& models = actor->deps().models;

@@ -56,7 +56,7 @@ class Sink : public ports::SandboxSink, public std::enable_shared_from_this<Sink
             for (const auto& c : actor->state().conversations) {
                 if (c.finished()) final_answer = c.turns.back().answer;
             }
-            actor->deps().workers.post([actor, id, final_answer, exit = std::move(exit)]() mutable {
+            actor->deps().work([actor, id, final_answer, exit = std::move(exit)]() mutable {
                 report(actor, id, final_answer, std::move(exit));
             });
         });
@@ -230,7 +230,7 @@ std::function<void()> startSandbox(const std::shared_ptr<Actor>& actor, const Ef
                 actor->context().runtime->start(std::move(spec), deadline, *sink);
             });
         };
-        actor->deps().workers.post(std::move(job));
+        actor->deps().work(std::move(job));
     });
     return [gate] { gate->stop(); };
 }

@@ -70,14 +70,14 @@ void report(const std::shared_ptr<Actor>& actor, const EffectKey& key, ports::To
 
 std::function<void()> admitTool(const std::shared_ptr<Actor>& actor, const EffectKey& key) {
     auto answer = answerOf(*actor, key);
-    actor->deps().workers.post([actor, key, answer] { look(actor, key, answer); });
+    actor->deps().work([actor, key, answer] { look(actor, key, answer); });
     return [] {};
 }
 
 std::function<void()> runTool(const std::shared_ptr<Actor>& actor, const EffectKey& key) {
     auto answer = answerOf(*actor, key);
     auto until = actor->state().iteration_deadline;
-    actor->deps().workers.post([actor, key, answer, until] {
+    actor->deps().work([actor, key, answer, until] {
         auto& deps = actor->deps();
         auto call = loadToolCall(deps, actor->context().id, answer, key.index);
         if (!call) {

@@ -132,7 +132,7 @@ std::function<void()> validate(const std::shared_ptr<Actor>& actor, const Effect
     auto least = Deadline::in(deps.clock.boot(), kLeastMs);
     auto iteration = deadlineAt(deps.clock, state.iteration_deadline);
     scene.deadline = deadlineAt(deps.clock, state.deadline).earlier(std::max(iteration, least));
-    deps.validators.post([scene, key] { runChain(scene, key); });
+    (void)deps.validators.submit([scene, key] { runChain(scene, key); });
     return [] {};
 }
 

@@ -17,6 +17,8 @@ using aegis::Status;  // not the execution's
 namespace {
 
 constexpr std::int64_t kReloadMs = 2000;
+/// Far beyond what executions can have going on at once.
+constexpr std::size_t kMaxQueuedJobs = 1U << 20U;
 
 /// Folds an execution's whole log.
 Result<State> fold(ports::Journal& journal, const ExecutionId& id) {
@@ -35,28 +37,33 @@ Error stoppingError() {
 
 }  // namespace
 
-Runner::Runner(RunnerPorts ports, RunnerOptions options)
-    : ports_(std::move(ports)),
-      options_(std::move(options)),
-      core_(options_.core_threads),
-      workers_(options_.worker_threads),
-      validators_(options_.validator_threads),
-      background_(1),
-      timers_(ports_.clock),
-      scheduler_(options_.max_concurrent_executions),
-      bodies_(ports_.journal, options_.body_cache_bytes),
-      deps_{ports_.clock,  ports_.random,   ports_.journal, ports_.models,
-            ports_.tools,  ports_.files,    ports_.volumes, ports_.runtimes,
-            core_,         workers_,        validators_,    timers_,
-            scheduler_,    bodies_} {}
+Deps::Deps(RunnerPorts ports, std::size_t core_threads, std::size_t worker_threads,
+           std::size_t validator_threads, std::size_t concurrent, std::size_t cache_bytes)
+    : RunnerPorts(std::move(ports)),
+      core(core_threads),
+      workers(worker_threads, kMaxQueuedJobs),
+      validators(validator_threads, kMaxQueuedJobs),
+      background(1, kMaxQueuedJobs),
+      timers(clock),
+      scheduler(concurrent),
+      bodies(journal, cache_bytes) {}
 
-Runner::~Runner() {
-    timers_.stop();
-    background_.stop();
-    validators_.stop();
-    workers_.stop();
-    core_.stop();
+void Deps::stop() {
+    core.stop();
+    timers.stop();
+    background.stop();
+    validators.stop();
+    workers.stop();
 }
+
+Runner::Runner(RunnerPorts ports, RunnerOptions options)
+    : options_(std::move(options)),
+      deps_(std::make_shared<Deps>(std::move(ports), options_.core_threads,
+                                   options_.worker_threads, options_.validator_threads,
+                                   options_.max_concurrent_executions,
+                                   options_.body_cache_bytes)) {}
+
+Runner::~Runner() { deps_->stop(); }
 
 std::shared_ptr<Actor> Runner::find(const ExecutionId& id) const {
     std::lock_guard lock(mutex_);
@@ -65,8 +72,8 @@ std::shared_ptr<Actor> Runner::find(const ExecutionId& id) const {
 }
 
 ports::Runtime* Runner::runtime(const std::string& isolation) const {
-    auto it = ports_.runtimes.find(isolation);
-    return it == ports_.runtimes.end() ? nullptr : it->second;
+    auto it = deps_->runtimes.find(isolation);
+    return it == deps_->runtimes.end() ? nullptr : it->second;
 }
 
 std::shared_ptr<Actor> Runner::start(ExecutionContext context, State state) {
@@ -87,24 +94,30 @@ void Runner::ended(const ExecutionId& id, Actor::End how) {
         again = how == Actor::End::kBroken && !stopping_;
     }
     changed_.notify_all();
-    if (again) timers_.in(kReloadMs, [this, id] { background_.post([this, id] { reload(id); }); });
+    if (again) retryLater(id);
+}
+
+void Runner::retryLater(const ExecutionId& id) {
+    deps_->timers.in(kReloadMs, [this, id] {
+        (void)deps_->background.submit([this, id] { reload(id); });
+    });
 }
 
 void Runner::reload(const ExecutionId& id) {
-    auto row = ports_.journal.row(id);
+    auto row = deps_->journal.row(id);
     if (row && isTerminal(row->status)) {
-        scheduler_.release(id);
+        deps_->scheduler.release(id);
         return;
     }
     Status loaded = row ? load(*row) : Status{row.error()};
     if (loaded) return;
     log(LogLevel::kError, "an execution could not be loaded",
         {{"execution_id", id.str()}, {"error", loaded.error().message}});
-    timers_.in(kReloadMs, [this, id] { background_.post([this, id] { reload(id); }); });
+    retryLater(id);
 }
 
 Result<ExecutionContext> Runner::contextOf(const ports::ExecutionRow& row) {
-    AEGIS_TRY(auto record, ports_.registry.revision(row.agent_id, row.agent_revision));
+    AEGIS_TRY(auto record, deps_->registry.revision(row.agent_id, row.agent_revision));
     AEGIS_TRY(auto value, json::parse(record.manifest_json));
     AEGIS_TRY(auto manifest, agent::manifestFromJson(value));
     AEGIS_TRY(auto resolved, options_.resolve(manifest));
@@ -126,23 +139,23 @@ Result<ExecutionContext> Runner::contextOf(const ports::ExecutionRow& row) {
 
 Status Runner::load(const ports::ExecutionRow& row) {
     AEGIS_TRY(auto context, contextOf(row));
-    AEGIS_TRY(auto state, fold(ports_.journal, row.id));
+    AEGIS_TRY(auto state, fold(deps_->journal, row.id));
     context.input = state.input;
     bool was_running = state.status == execution::Status::kRunning;
-    if (was_running) scheduler_.adopt(row.id, locksOf(context));
+    if (was_running) deps_->scheduler.adopt(row.id, locksOf(context));
     auto actor = start(std::move(context), std::move(state));
     actor->post(Recovered{});
     return {};
 }
 
 void Runner::recover() {
-    auto rows = ports_.journal.unfinished();
+    auto rows = deps_->journal.unfinished();
     if (!rows) {
         log(LogLevel::kError, "unfinished executions cannot be read",
             {{"error", rows.error().message}});
         return;
     }
-    for (auto& [name, runtime] : ports_.runtimes) {
+    for (auto& [name, runtime] : deps_->runtimes) {
         if (auto swept = runtime->sweep({}); !swept) {
             log(rows->empty() ? LogLevel::kDebug : LogLevel::kWarn,
                 "sandboxes of an earlier run could not be swept",
@@ -151,7 +164,7 @@ void Runner::recover() {
     }
     std::set<ExecutionId> live;
     for (const auto& row : *rows) live.insert(row.id);
-    if (auto swept = ports_.volumes.sweep(live, ports_.clock.utc()); !swept)
+    if (auto swept = deps_->volumes.sweep(live, deps_->clock.utc()); !swept)
         log(LogLevel::kWarn, "volumes could not be swept", {{"error", swept.error().message}});
     std::size_t loaded = 0;
     for (const auto& row : *rows) {
@@ -164,7 +177,7 @@ void Runner::recover() {
     }
     if (loaded > 0)
         log(LogLevel::kInfo, "unfinished executions go on", {{"count", std::to_string(loaded)}});
-    scheduler_.open();
+    deps_->scheduler.open();
 }
 
 Status Runner::submit(Submission submission) {
@@ -193,12 +206,12 @@ Status Runner::cancel(const ExecutionId& id, const std::string& reason, Deadline
     actor->post(Cancel{reason});
     std::unique_lock lock(mutex_);
     while (actors_.contains(id)) {
-        auto left = deadline.leftMs(ports_.clock.boot());
+        auto left = deadline.leftMs(deps_->clock.boot());
         if (left == 0) return {ErrorCode::kTimeout, "the execution has not ended in time"};
         changed_.wait_for(lock, std::chrono::milliseconds(std::min<std::int64_t>(left, 1000)));
     }
     lock.unlock();
-    AEGIS_TRY(auto row, ports_.journal.row(id));
+    AEGIS_TRY(auto row, deps_->journal.row(id));
     if (row.status == execution::Status::kCancelled) return {};
     return {ErrorCode::kConflict,
             fmt::format("execution {} is already {}", id.str(), statusName(row.status))};
@@ -251,18 +264,18 @@ void Runner::shutdown(Deadline deadline) {
         });
     }
     std::unique_lock lock(pending->mutex);
-    auto patience = std::chrono::milliseconds(deadline.leftMs(ports_.clock.boot()));
+    auto patience = std::chrono::milliseconds(deadline.leftMs(deps_->clock.boot()));
     pending->done.wait_for(lock, patience, [&] { return pending->left == 0; });
 }
 
 void Runner::sweepVolumes() {
     std::set<ExecutionId> live;
-    if (auto rows = ports_.journal.unfinished()) {
+    if (auto rows = deps_->journal.unfinished()) {
         for (const auto& row : *rows) live.insert(row.id);
     } else {
         return;
     }
-    if (auto swept = ports_.volumes.sweep(live, ports_.clock.utc()); !swept)
+    if (auto swept = deps_->volumes.sweep(live, deps_->clock.utc()); !swept)
         log(LogLevel::kWarn, "volumes could not be swept", {{"error", swept.error().message}});
 }
 

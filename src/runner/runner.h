@@ -7,24 +7,10 @@
 #include <memory>
 #include <mutex>
 
-#include "ports/registry.h"
 #include "runner/actor.h"
 #include "runner/deps.h"
 
 namespace aegis::runner {
-
-/// What the runner is made of. References outlive it.
-struct RunnerPorts {
-    Clock& clock;
-    Random& random;
-    ports::Journal& journal;
-    ports::Registry& registry;
-    ports::Models& models;
-    ports::Tools& tools;
-    ports::SandboxFiles& files;
-    ports::Volumes& volumes;
-    std::map<std::string, ports::Runtime*> runtimes;
-};
 
 struct RunnerOptions {
     std::size_t max_concurrent_executions = 64;
@@ -80,9 +66,9 @@ class Runner {
         return options_.resolve(manifest);
     }
     ports::Runtime* runtime(const std::string& isolation) const;
-    void setMaxConcurrent(std::size_t limit) { scheduler_.setLimit(limit); }
-    std::size_t running() const { return scheduler_.running(); }
-    std::size_t queued() const { return scheduler_.queued(); }
+    void setMaxConcurrent(std::size_t limit) { deps_->scheduler.setLimit(limit); }
+    std::size_t running() const { return deps_->scheduler.running(); }
+    std::size_t queued() const { return deps_->scheduler.queued(); }
 
   private:
     std::shared_ptr<Actor> find(const ExecutionId& id) const;
@@ -91,17 +77,10 @@ class Runner {
     std::shared_ptr<Actor> start(ExecutionContext context, execution::State state);
     void ended(const ExecutionId& id, Actor::End how);
     void reload(const ExecutionId& id);
+    void retryLater(const ExecutionId& id);
 
-    RunnerPorts ports_;
     RunnerOptions options_;
-    CoreThreads core_;
-    Pool workers_;
-    Pool validators_;
-    Pool background_;
-    Timers timers_;
-    Scheduler scheduler_;
-    BodyCache bodies_;
-    Deps deps_;
+    const std::shared_ptr<Deps> deps_;  ///< see Deps
     mutable std::mutex mutex_;
     std::condition_variable changed_;
     std::map<ExecutionId, std::shared_ptr<Actor>> actors_;

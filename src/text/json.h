@@ -41,9 +41,13 @@ std::string quote(std::string_view text);
 
 /// Members by name; nullptr if `value` is no object or lacks the key.
 const Value* find(const Value& value, std::string_view key);
+/// Not for temporaries, an Object on its way to becoming a Value among them: the answer would dangle.
+const Value* find(Value&& value, std::string_view key) = delete;
 
 /// A string member's text, or `fallback` if it is missing or no string. The view lives as long as value.
 std::string_view getString(const Value& value, std::string_view key, std::string_view fallback = {});
+std::string_view getString(Value&& value, std::string_view key,
+                           std::string_view fallback = {}) = delete;
 
 /// An integer member (a double with an integral value counts), or `fallback`.
 std::int64_t getInt(const Value& value, std::string_view key, std::int64_t fallback = 0);

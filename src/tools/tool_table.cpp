@@ -47,7 +47,7 @@ struct ToolTable::Job {
     std::string summary;
     std::function<void(ports::ToolOutcome)> done;
     std::atomic<bool> answered = false;
-    Watchdog::Ticket ticket = 0;
+    os::Timers::TimerId ticket = 0;
 
     void answer(ports::ToolOutcome outcome) {
         if (!answered.exchange(true)) done(std::move(outcome));
@@ -59,7 +59,7 @@ ToolTable::ToolTable(TableOptions options, ports::Runtime& runtime, Clock& clock
       cmd_(options_.cmd),
       runtime_(runtime),
       clock_(clock),
-      watchdog_(clock),
+      watchdog_(clock, os::Timers::AtEnd::kRun),
       pool_(options_.workers, options_.max_queue, &becomeSandboxUser) {}
 
 ToolTable::~ToolTable() { stopping_ = true; }

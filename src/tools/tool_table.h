@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "os/timers.h"
 #include "os/worker_pool.h"
 #include "ports/tools.h"
 #include "tools/cmd/cmd_run.h"
-#include "tools/watchdog.h"
 
 namespace aegis::tools {
 
@@ -50,7 +50,7 @@ class ToolTable : public ports::Tools, public ports::SandboxFiles {
     ports::Runtime& runtime_;
     Clock& clock_;
     std::atomic<bool> stopping_ = false;
-    Watchdog watchdog_;
+    os::Timers watchdog_;
     os::WorkerPool pool_;  ///< last: gone first, its jobs use the rest
 };
 
