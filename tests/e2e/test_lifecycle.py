@@ -1,0 +1,248 @@
+"""Cancel, Ctrl-C, many at once, and a daemon that ends and comes back, by SIGTERM and by SIGKILL."""
+
+import json
+import random
+import signal
+import threading
+import time
+import unittest
+
+from case import Case
+from model import call, python, turns
+from node import TERMINAL, agent, wait_until, workspace
+
+SLEEP = python("import time; time.sleep(60)")
+
+
+class Cancel(Case):
+    def test_while_a_command_runs(self):
+        self.say(turns([SLEEP], "late"))
+        self.node.deploy(agent("sleeper", volumes=[workspace()]))
+        execution = self.node.execute("sleeper")
+        self.model.wait_requests(1)
+        container = wait_until(self.node.containers, "a container")[0]
+        wait_until(lambda: any(e["type"] == "ToolCallStarted" for e in self.node.events(execution)),
+                   "the command runs")
+        self.node.ok("execution", "cancel", execution)
+        self.assertEqual(self.processes(container), [], "no process is alive when cancel returns")
+        record = self.node.record(execution)
+        self.assertEqual(record["status"], "cancelled")
+        self.assertEqual(self.node.aegis("execution", "cancel", execution).code, 4)
+        self.assertEqual(self.node.aegis("execution", "wait", execution).code, 7)
+        self.node.clean()
+
+    def processes(self, container):
+        found = []
+        import os
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{pid}/cgroup", encoding="utf-8") as f:
+                    if container in f.read():
+                        found.append(pid)
+            except OSError:
+                pass
+        return found
+
+    def test_while_the_model_is_silent(self):
+        self.say({"hang": True})
+        self.node.deploy(agent("asker"))
+        execution = self.node.execute("asker")
+        self.model.wait_requests(1)
+        self.node.ok("execution", "cancel", execution)
+        wait_until(lambda: self.model.stats()["open"] == 0, "the call to the model is given up", 5)
+        self.node.clean()
+
+    def test_ignores_sigterm(self):
+        code = "import signal, time; signal.signal(15, signal.SIG_IGN); time.sleep(60)"
+        self.say(turns([python(code)], "late"))
+        self.node.deploy(agent("stubborn"))
+        execution = self.node.execute("stubborn")
+        self.model.wait_requests(1)
+        began = time.monotonic()
+        self.node.ok("execution", "cancel", execution)
+        self.assertLess(time.monotonic() - began, 15)
+        self.node.clean()
+
+    def test_interrupt_detaches(self):
+        self.say(turns([SLEEP], "late"))
+        self.node.deploy(agent("sleeper"))
+        for flag, status in ((None, "running"), ("--cancel-on-interrupt", "cancelled")):
+            with self.subTest(flag=flag):
+                more = [flag] if flag else []
+                watcher = self.node.popen("execute", "--agent", "sleeper", "--watch", *more)
+                self.assertIn("Started", watcher.stdout.readline())
+                watcher.send_signal(signal.SIGINT)
+                out, err = watcher.communicate(timeout=30)
+                record = self.node.record("@last")
+                self.assertEqual(record["status"], status)
+                if flag:
+                    self.assertEqual(watcher.returncode, 7, err)
+                else:
+                    self.assertEqual(watcher.returncode, 130, err)
+                    self.assertIn(f"aegis execution watch {record['id']}", err)
+                    self.assertIn(f"aegis execution cancel {record['id']}", err)
+                    self.node.ok("execution", "cancel", record["id"])
+
+
+class ManyAtOnce(Case):
+    config = {"runtime": {"max_concurrent_executions": 4}}
+
+    def test_fifty(self):
+        self.say(turns([call("fs.write", path="/workspace/x", content="x")], "ok"))
+        self.node.deploy(agent("one-of-many", volumes=[workspace(size_limit_mb=8)]))
+        began = [None] * 50
+        body = {"agent_id": "one-of-many", "input": "{}"}
+
+        def begin(i):
+            began[i] = self.node.api("POST", "/v1/executions", body)[1]["id"]
+        threads = [threading.Thread(target=begin, args=[i]) for i in range(50)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(len(set(began)), 50)
+        most = 0
+
+        def all_ended():
+            nonlocal most
+            rows = self.node.api("GET", "/v1/executions?limit=100")[1]["items"]
+            most = max(most, sum(r["status"] == "running" for r in rows))
+            return all(r["status"] in TERMINAL for r in rows) and len(rows) == 50
+        wait_until(all_ended, "all 50 end", 180)
+        rows = self.node.api("GET", "/v1/executions?limit=100")[1]["items"]
+        self.assertEqual({r["status"] for r in rows}, {"completed"})
+        self.assertLessEqual(most, 4)
+        rows.reverse()
+        starts = [r["started_at"] for r in rows]
+        self.assertEqual(starts, sorted(starts), "first come, first served")
+        # Never more than four at a time, by their own times.
+        points = sorted([(r["started_at"], 1) for r in rows] + [(r["ended_at"], 0) for r in rows])
+        running = 0
+        for _, starts_here in points:
+            running += 1 if starts_here else -1
+            self.assertLessEqual(running, 4)
+        self.assertEqual(self.model.stats()["requests"], 100)
+        self.node.clean()
+
+
+class Restart(Case):
+    def test_sigterm(self):
+        self.say(turns([call("fs.write", path="/workspace/a", content="1")], [SLEEP], "ok",
+                       match="^"))
+        self.node.deploy(agent("goer", volumes=[workspace()]))
+        execution = self.node.execute("goer")
+        self.model.wait_requests(2)
+        wait_until(lambda: any(e["data"].get("tool") == "cmd.run" for e in
+                               self.node.events(execution) if e["type"] == "ToolCallStarted"),
+                   "the command runs")
+        self.assertEqual(self.node.terminate(), 0)
+        self.assertEqual(self.node.containers(), [])
+        self.assertEqual(self.node.sockets(), [])
+        self.assertEqual(self.node.mounts(), [])
+        requests = self.model.stats()["requests"]
+        self.say(turns([], [python("print('quick')")], "ok"))
+        self.node.start()
+        record = self.node.wait(execution) if self.finishes(execution) else None
+        self.assertCompleted(record)
+        self.assertEqual([i["number"] for i in record["iterations"]], [1])
+        self.gap_free(self.node.events(execution))
+        self.assertEqual(requests, 2)
+        self.node.clean()
+
+    def finishes(self, execution):
+        """The recorded command may be started again: it sleeps no longer than a minute."""
+        wait_until(lambda: self.node.record(execution)["status"] in TERMINAL, "it ends", 100)
+        return True
+
+    def test_paused_agent_keeps_its_promises(self):
+        self.say({"delay_ms": 1500, "content": "ok"})
+        self.node.deploy(agent("paused"))
+        execution = self.node.execute("paused")
+        self.node.ok("agent", "pause", "paused")
+        self.assertEqual(self.node.aegis("execute", "--agent", "paused").code, 4)
+        self.node.ok("agent", "delete", "paused", "--yes")
+        self.assertCompleted(self.node.wait(execution))
+
+
+class Killed(Case):
+    """SIGKILL at random points. Each answer of the model has a turn of its own and is bought once."""
+
+    STEPS = 6
+
+    def rule(self):
+        steps = [[python(f"import time; time.sleep(0.15); open('/workspace/log', 'a').write('{n} ')")]
+                 for n in range(self.STEPS)]
+        return turns(*steps, [call("fs.read", path="/workspace/log")], "all done")
+
+    def kill_and_restart(self, pause):
+        time.sleep(pause)
+        self.node.kill()
+        self.node.start()
+
+    def bought(self):
+        """How often each point of each conversation was answered, by what had been said before."""
+        counts = {}
+        for request in self.model.requests():
+            messages = request["json"]["messages"]
+            key = (messages[0]["content"], sum(m["role"] == "assistant" for m in messages))
+            counts[key] = counts.get(key, 0) + 1
+        return counts
+
+    def test_random_points(self):
+        seed = random.randrange(1 << 32)
+        chance = random.Random(seed)
+        print(f"       seed {seed}")
+        self.say(self.rule())
+        self.node.deploy(agent("victim", volumes=[workspace()], task={"prompt_template": "{{input}}"}))
+        executions = [self.node.execute("victim", f'"run {n}"') for n in range(3)]
+        kills = 0
+        while kills < 5:
+            self.kill_and_restart(chance.uniform(0.05, 1.2))
+            kills += 1
+        for execution in executions:
+            record = self.node.wait(execution, 120)
+            self.assertCompleted(record)
+            self.assertEqual([i["number"] for i in record["iterations"]], [1])
+            events = self.node.events(execution)
+            self.gap_free(events)
+            lost = sum(e["type"] == "EffectLost" and e["data"].get("effect") == "llm_call"
+                       for e in events)
+            completed = [e["data"]["call"] for e in events if e["type"] == "LlmCallCompleted"]
+            self.assertEqual(len(completed), self.STEPS + 2, "one recorded answer for each turn")
+            prompt = record["input"]
+            bought = {k: n for k, n in self.bought().items() if k[0] == prompt}
+            self.assertEqual(len(bought), self.STEPS + 2)
+            extra = sum(n - 1 for n in bought.values())
+            self.assertLessEqual(extra, lost, "only calls in flight are asked again")
+        self.node.clean()
+        volumes = [v["id"] for v in self.node.api("GET", "/v1/volumes")[1]["items"]]
+        self.assertEqual(volumes, [], "volumes with ttl 0 are gone")
+
+    def test_watch_joins_again(self):
+        self.say(self.rule())
+        self.node.deploy(agent("watched", volumes=[workspace()]))
+        watcher = self.node.popen("execute", "--agent", "watched", "--watch", "-o", "json")
+        lines = [watcher.stdout.readline() for _ in range(8)]
+        self.kill_and_restart(0.0)
+        self.kill_and_restart(0.4)
+        out, err = watcher.communicate(timeout=90)
+        self.assertEqual(watcher.returncode, 0, err)
+        seen = [json.loads(line) for line in lines + out.splitlines()]
+        self.gap_free(seen)
+        self.assertEqual(seen[-1]["type"], "ExecutionCompleted")
+        stored = self.node.events(seen[0]["execution_id"])
+        self.assertEqual([(e["seq"], e["type"]) for e in seen],
+                         [(e["seq"], e["type"]) for e in stored])
+
+    def test_acknowledged_means_stored(self):
+        self.say({"content": "ok"})
+        self.node.deploy(agent("quick"))
+        for _ in range(3):
+            execution = self.node.execute("quick")
+            self.node.kill()
+            self.node.start()
+            self.assertCompleted(self.node.wait(execution))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,45 @@
+"""The base of the end-to-end tests: one daemon and one model server for each class."""
+
+import unittest
+
+from model import Model
+from node import Node, agent
+
+
+class Case(unittest.TestCase):
+    """`config` is what the class adds to its node's configuration; `start` whether it runs at once."""
+
+    config = {}
+    start = True
+
+    @classmethod
+    def setUpClass(cls):
+        cls.model = Model()
+        cls.addClassCleanup(cls.model.close)
+        cls.node = Node(cls.model.config(**cls.config), env=cls.model.env())
+        cls.addClassCleanup(cls.node.close)
+        if cls.start:
+            cls.node.start()
+
+    def say(self, *rules):
+        """What the model answers from now on; its counters start anew."""
+        self.model.script(*rules)
+
+    def run_with(self, rule, given="{}", manifest=None, flags=(), timeout=90):
+        """Deploys, runs with this one rule of the model, and returns the record."""
+        self.say(rule)
+        manifest = manifest or agent()
+        self.node.deploy(manifest)
+        return self.node.run(manifest["metadata"]["name"], given, *flags, timeout=timeout)
+
+    def assertFailed(self, record, code, *words):
+        self.assertEqual(record["status"], "failed", record["output"])
+        self.assertEqual(record["error"]["code"], code, record["error"])
+        for word in words:
+            self.assertIn(word, record["error"]["message"])
+
+    def assertCompleted(self, record):
+        self.assertEqual(record["status"], "completed", f"{record['error']} {record['iterations']}")
+
+    def gap_free(self, events):
+        self.assertEqual([e["seq"] for e in events], list(range(1, len(events) + 1)))
