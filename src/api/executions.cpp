@@ -18,7 +18,8 @@ Result<service::ExecuteRequest> requestOf(const json::Value& body, const net::Re
     if (!body.is_object()) return {ErrorCode::kInvalid, "the body must be a JSON object"};
     auto wrong = [](std::string_view field, std::string_view expected) {
         Error error(ErrorCode::kInvalid, fmt::format("{} must be {}", field, expected));
-        error.details.push_back({std::string(field), "", 0, 0, fmt::format("expected {}", expected)});
+        error.details.push_back(
+            {std::string(field), "", 0, 0, fmt::format("expected {}", expected)});
         return error;
     };
     if (const auto* input = json::find(body, "input"))
@@ -37,8 +38,10 @@ Result<service::ExecuteRequest> requestOf(const json::Value& body, const net::Re
         *field = std::string(json::view(value->get_string()));
     }
     if (const auto* key = http.headers.find("Idempotency-Key")) out.idempotency_key = *key;
-    if (const auto* timeout = json::find(body, "timeout"); timeout != nullptr && !timeout->is_null()) {
-        if (timeout->is_string()) out.timeout_ms = parseDurationMs(json::view(timeout->get_string()));
+    if (const auto* timeout = json::find(body, "timeout");
+        timeout != nullptr && !timeout->is_null()) {
+        if (timeout->is_string())
+            out.timeout_ms = parseDurationMs(json::view(timeout->get_string()));
         if (!out.timeout_ms) return wrong("timeout", "a duration like \"30s\"");
     }
     if (const auto* labels = json::find(body, "labels"); labels != nullptr && !labels->is_null()) {

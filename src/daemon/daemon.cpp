@@ -191,9 +191,9 @@ Status Daemon::Parts::listen() {
     auto handle = [this](const net::Request& request, net::ResponseWriter& writer) {
         api->handle(request, writer);
     };
-    AEGIS_TRY(server, net::Server::listenTcp(config.addr.host.empty() ? "0.0.0.0" : config.addr.host,
-                                             static_cast<std::uint16_t>(config.addr.port),
-                                             server_options, handle));
+    AEGIS_TRY(server, net::Server::listenTcp(
+                          config.addr.host.empty() ? "0.0.0.0" : config.addr.host,
+                          static_cast<std::uint16_t>(config.addr.port), server_options, handle));
     if (!config.unix_socket.empty()) {
         AEGIS_TRY(unix_server,
                   net::Server::listenUnix(config.unix_socket, 0600, server_options, handle));

@@ -55,8 +55,8 @@ void Timers::stop() {
 }
 
 void Timers::work() {
-    // condition_variable waits on the monotonic clock, which stands still while the machine sleeps; the
-    // boot clock does not. Waking at least once a second keeps the difference small.
+    // condition_variable waits on the monotonic clock, which stands still while the machine sleeps;
+    // the boot clock does not. Waking at least once a second keeps the difference small.
     constexpr std::int64_t kLongestWaitMs = 1000;
     std::unique_lock lock(mutex_);
     while (!stopped_) {

@@ -11,8 +11,8 @@
 
 namespace aegis::os {
 
-/// One thread that calls back at a time on the boot clock, in order of time, then of asking. Callbacks
-/// must not block; they may set and cancel timers. Safe on any thread.
+/// One thread that calls back at a time on the boot clock, in order of time, then of asking.
+/// Callbacks must not block; they may set and cancel timers. Safe on any thread.
 class Timers {
   public:
     using TimerId = std::uint64_t;
@@ -26,10 +26,11 @@ class Timers {
 
     TimerId at(Deadline when, std::function<void()> callback);
     TimerId in(std::int64_t ms, std::function<void()> callback);
-    /// After it returns the callback does not begin any more (it may be running on the timer thread).
-    /// Never waits; unknown ids are ignored.
+    /// After it returns the callback does not begin any more (it may be running on the timer
+    /// thread). Never waits; unknown ids are ignored.
     void cancel(TimerId id);
-    /// Waits for the callback that is running. Later timers are dropped (or run at once). Repeatable.
+    /// Waits for the callback that is running. Later timers are dropped (or run at once).
+    /// Repeatable.
     void stop();
 
   private:

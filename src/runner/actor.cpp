@@ -87,7 +87,8 @@ void Actor::append(std::vector<Event> events, std::vector<ports::Body> bodies,
     for (const auto& event : events) {
         if (durabilityOf(event) <= Durability::kBeforeRelease) barrier_ = event.seq;
         if (std::holds_alternative<ExecutionStarted>(event.data)) {
-            for (auto& lock : locksOf(context_)) batch.acquire.push_back({"volume", std::move(lock)});
+            for (auto& lock : locksOf(context_))
+                batch.acquire.push_back({"volume", std::move(lock)});
         }
         // Volumes that stayed attached are in quarantine: their locks are kept.
         if (isTerminalEvent(event)) batch.release_claims = state_.volumes.empty();
@@ -187,7 +188,8 @@ void Actor::halt(std::function<void()> closed) {
         for (auto& [conversation, call] : self->waiting_)
             call->fail("daemon_stopping", "the daemon is stopping", true);
         self->waiting_.clear();
-        bool open = self->state_.status == execution::Status::kRunning && self->state_.phase != Phase::kNone;
+        bool open = self->state_.status == execution::Status::kRunning &&
+                    self->state_.phase != Phase::kNone;
         killSandbox(self, open ? currentSandbox(self->state_) : 0,
                     [closed](const Status&) { closed(); });
     });

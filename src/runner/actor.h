@@ -14,13 +14,15 @@
 
 namespace aegis::runner {
 
-/// One execution. Feeds inputs to the core, appends the events, and keeps what goes on equal to what is
-/// due. Everything but the functions under "any thread" runs on its core thread, one job at a time.
+/// One execution. Feeds inputs to the core, appends the events, and keeps what goes on equal to
+/// what is due. Everything but the functions under "any thread" runs on its core thread, one job at
+/// a time.
 ///
-/// Durability: effects start and guests are answered only when every event of class A or B that has been
-/// decided is on disk (`durable_ >= barrier_`); events of class C may still be on their way.
+/// Durability: effects start and guests are answered only when every event of class A or B that has
+/// been decided is on disk (`durable_ >= barrier_`); events of class C may still be on their way.
 ///
-/// Shared ownership: results of effects, timers and commits in flight keep it alive until they have come.
+/// Shared ownership: results of effects, timers and commits in flight keep it alive until they have
+/// come.
 class Actor : public std::enable_shared_from_this<Actor> {
   public:
     enum class End : std::uint8_t {
@@ -30,7 +32,8 @@ class Actor : public std::enable_shared_from_this<Actor> {
     };
     using Ended = std::function<void(const ExecutionId&, End)>;
 
-    Actor(std::shared_ptr<Deps> deps, ExecutionContext context, execution::State state, Ended ended);
+    Actor(std::shared_ptr<Deps> deps, ExecutionContext context, execution::State state,
+          Ended ended);
 
     // ---- Any thread ----
 
@@ -55,8 +58,8 @@ class Actor : public std::enable_shared_from_this<Actor> {
     /// The end of a model call, after all of its text.
     void modelEnded(execution::InputData result, std::vector<ports::Body> bodies);
 
-    /// Forgets every effect without an event: the daemon stops, the execution stays as it is on disk.
-    /// `closed` is called when its sandbox has no process left.
+    /// Forgets every effect without an event: the daemon stops, the execution stays as it is on
+    /// disk. `closed` is called when its sandbox has no process left.
     void halt(std::function<void()> closed);
 
     // ---- Core thread, for effects ----
@@ -97,7 +100,8 @@ class Actor : public std::enable_shared_from_this<Actor> {
     void finishDispatch(int sandbox, const execution::BodyRef& answer, int index,
                         proto::guest::DispatchResult result);
     void handleDispatchResult(int sandbox, proto::guest::DispatchResult result, GuestCallPtr call);
-    std::string effectiveRequestId(const proto::guest::GenerateRequest& request, const ports::Body& prompt);
+    std::string effectiveRequestId(const proto::guest::GenerateRequest& request,
+                                   const ports::Body& prompt);
     ports::ExecutionRow row() const;
     bool settled() const { return durable_ >= barrier_; }
     void end(End how);

@@ -21,8 +21,8 @@
 
 namespace aegis::runner {
 
-/// The world outside, as the runner sees it. All of it outlives the runner; all of it is safe on any
-/// thread.
+/// The world outside, as the runner sees it. All of it outlives the runner; all of it is safe on
+/// any thread.
 struct RunnerPorts {
     Clock& clock;
     Random& random;
@@ -35,9 +35,9 @@ struct RunnerPorts {
     std::map<std::string, ports::Runtime*> runtimes;  ///< by isolation
 };
 
-/// What every actor and effect uses: the ports and the runner's own threads. Shared by the runner and
-/// its actors, because a result of an effect may come, and must find stopped threads rather than none,
-/// after the runner is gone.
+/// What every actor and effect uses: the ports and the runner's own threads. Shared by the runner
+/// and its actors, because a result of an effect may come, and must find stopped threads rather
+/// than none, after the runner is gone.
 struct Deps : RunnerPorts {
     Deps(RunnerPorts ports, std::size_t core_threads, std::size_t worker_threads,
          std::size_t validator_threads, std::size_t concurrent, std::size_t cache_bytes);

@@ -128,7 +128,8 @@ std::function<void()> validate(const std::shared_ptr<Actor>& actor, const Effect
                 state.output,
                 state.standard_output,
                 state.standard_error};
-    // An iteration that used up its time still gets a moment to be judged, but not past the execution's.
+    // An iteration that used up its time still gets a moment to be judged, but not past the
+    // execution's.
     auto least = Deadline::in(deps.clock.boot(), kLeastMs);
     auto iteration = deadlineAt(deps.clock, state.iteration_deadline);
     scene.deadline = deadlineAt(deps.clock, state.deadline).earlier(std::max(iteration, least));

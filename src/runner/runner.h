@@ -37,15 +37,15 @@ class Runner {
     Runner(const Runner&) = delete;
     Runner& operator=(const Runner&) = delete;
 
-    /// Sweeps what earlier daemons left, goes on with every unfinished execution, then lets new ones
-    /// run. Blocks; call once. What cannot be swept is logged and left for the next sweep.
+    /// Sweeps what earlier daemons left, goes on with every unfinished execution, then lets new
+    /// ones run. Blocks; call once. What cannot be swept is logged and left for the next sweep.
     void recover();
 
     /// Blocks until the execution is durable (or refused: kStorageFull, kConflict, kUnavailable).
     Status submit(Submission submission);
 
-    /// Blocks until no process of it is alive and the journal says so. kNotFound if it is not running
-    /// here, kConflict if its outcome was decided otherwise, kTimeout past the deadline.
+    /// Blocks until no process of it is alive and the journal says so. kNotFound if it is not
+    /// running here, kConflict if its outcome was decided otherwise, kTimeout past the deadline.
     Status cancel(const ExecutionId& id, const std::string& reason, Deadline deadline);
 
     /// A guest's request; errors come through the call.

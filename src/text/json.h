@@ -20,14 +20,14 @@ struct ParseOptions {
     bool allow_duplicate_keys = false;
 };
 
-/// Parses one strict RFC 8259 document. The error's detail holds line and column (1-based; columns count
-/// bytes) of the first problem. Key order is kept. Duplicate keys are errors unless allowed (the last
-/// wins then). Numbers: int64, uint64 or double.
+/// Parses one strict RFC 8259 document. The error's detail holds line and column (1-based; columns
+/// count bytes) of the first problem. Key order is kept. Duplicate keys are errors unless allowed
+/// (the last wins then). Numbers: int64, uint64 or double.
 Result<Value> parse(std::string_view text, ParseOptions options = {});
 
-/// Compact JSON text: keys in order, non-ASCII as UTF-8 (ill-formed bytes as U+FFFD), numbers in their
-/// shortest exact form (1.1, 10, 1e+300; like ECMAScript, an exponent below 1e-6 and from 1e21 on). NaN
-/// and infinities, which JSON lacks, print as null.
+/// Compact JSON text: keys in order, non-ASCII as UTF-8 (ill-formed bytes as U+FFFD), numbers in
+/// their shortest exact form (1.1, 10, 1e+300; like ECMAScript, an exponent below 1e-6 and from
+/// 1e21 on). NaN and infinities, which JSON lacks, print as null.
 std::string dump(const Value& value);
 
 /// The same, indented by two spaces, with no newline at the end.
@@ -41,11 +41,12 @@ std::string quote(std::string_view text);
 
 /// Members by name; nullptr if `value` is no object or lacks the key.
 const Value* find(const Value& value, std::string_view key);
-/// Not for temporaries, an Object on its way to becoming a Value among them: the answer would dangle.
+/// Not for temporaries (an Object on its way to becoming a Value is one): the answer would dangle.
 const Value* find(Value&& value, std::string_view key) = delete;
 
-/// A string member's text, or `fallback` if it is missing or no string. The view lives as long as value.
-std::string_view getString(const Value& value, std::string_view key, std::string_view fallback = {});
+/// A string member's text, or `fallback` if it is missing or no string. Lives as long as `value`.
+std::string_view getString(const Value& value, std::string_view key,
+                           std::string_view fallback = {});
 std::string_view getString(Value&& value, std::string_view key,
                            std::string_view fallback = {}) = delete;
 
@@ -57,7 +58,7 @@ bool getBool(const Value& value, std::string_view key, bool fallback = false);
 /// Text of a boost::json::string as a std::string_view.
 inline std::string_view view(const boost::json::string& s) { return {s.data(), s.size()}; }
 
-/// The length of the well-formed UTF-8 sequence at `at` (Unicode 15, table 3-7), 0 if it is ill-formed.
+/// The length of the well-formed UTF-8 sequence at `at` (Unicode 15, table 3-7), 0 if ill-formed.
 std::size_t utf8Length(std::string_view text, std::size_t at);
 
 /// Whether `text` is well-formed UTF-8 (no surrogates, no overlong forms).
