@@ -47,16 +47,20 @@ start() {
     exec 9>"$state/lock"
     flock -w "$ready_secs" 9 || { echo "error: another engine.sh is starting one" >&2; exit 1; }
     # One that is just coming up is waited for, whoever started it.
+    local child=
     if ! pidof dockerd >/dev/null; then
         setsid dockerd >"$log" 2>&1 </dev/null 9>&- &
-        echo $! >"$pid_file"
+        child=$!
+        echo "$child" >"$pid_file"
     fi
     local end=$((SECONDS + ready_secs))
     until answers; do
-        if ! pidof dockerd >/dev/null; then
+        if ! kill -0 ${child:-$(pidof -s dockerd || echo x)} 2>/dev/null; then
             echo "error: dockerd has ended:" >&2
-            tail -n 5 "$log" >&2
-            rm -f "$pid_file"
+            if [[ -n $child ]]; then
+                tail -n 5 "$log" >&2
+                rm -f "$pid_file"
+            fi
             exit 1
         fi
         if ((SECONDS >= end)); then
