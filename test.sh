@@ -54,7 +54,7 @@ unitTests() {
     local name=$1 dir=$2
     shift 2
     suite "$name" ctest --test-dir "$dir" -j "$jobs" --output-on-failure --no-tests=error \
-        --output-junit "$results/$name.xml" --quiet --progress "$@"
+        --output-junit "$results/$name.xml" "$@"
 }
 
 baseImage() {
