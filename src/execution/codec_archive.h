@@ -24,6 +24,8 @@ namespace aegis::execution::codec {
 /// The longest prefix of at most `limit` bytes that does not split a character.
 std::string_view prefix(std::string_view text, std::size_t limit);
 
+/// Of a body's name, which is never cut otherwise.
+inline constexpr std::size_t kDigestBytes = 64;
 inline constexpr std::size_t kNoLimit = std::numeric_limits<std::size_t>::max();
 
 /// A JSON string of at most `limit` bytes; bytes that are not UTF-8 become U+FFFD (before the cut,
@@ -58,8 +60,9 @@ class Writer {
     }
     void field(const char* key, const BodyRef& ref) {
         if (!ref.empty())
-            object(key,
-                   [&](Writer& w) { w.field("sha256", ref.sha256), w.field("size", ref.size); });
+            object(key, [&](Writer& w) {
+                w.field("sha256", ref.sha256, kDigestBytes), w.field("size", ref.size);
+            });
     }
     void field(const char* key, const Failure& failure) {
         if (failure.code.empty()) return;
@@ -165,6 +168,7 @@ class Reader {
     }
     void field(const char* key, BodyRef& ref) {
         object(key, [&](Reader& r) { r.field("sha256", ref.sha256), r.field("size", ref.size); });
+        if (ref.sha256.size() > kDigestBytes) bad(key);
     }
     void field(const char* key, Failure& failure) {
         object(key, [&](Reader& r) {

@@ -62,7 +62,9 @@ bool cutTexts(json::Value& data, Which which) {
         return json::dump(data).size() <= kMaxEventBytes;
     };
     // An id, a time or a code is shorter than 64 bytes and must stay whole to be read again.
-    std::size_t fits = which == Which::kAll ? 64 : 0;
+    // Four bytes leave one character of any kind: an empty text would be left out when encoded
+    // again.
+    std::size_t fits = which == Which::kAll ? 64 : 4;
     std::size_t too_long = kMaxEventBytes + 1;
     if (!cutAll(fits)) return false;
     while (fits + 1 < too_long) {
@@ -74,18 +76,26 @@ bool cutTexts(json::Value& data, Which which) {
 
 // The last resort, for lists and maps that are too long even with empty texts.
 void dropElements(json::Value& data) {
-    for (auto& member : data.get_object()) {
+    auto& object = data.get_object();
+    for (auto& member : object) {
         while (json::dump(data).size() > kMaxEventBytes) {
-            if (auto* array = member.value().if_array(); array != nullptr && !array->empty()) {
+            auto* array = member.value().if_array();
+            auto* map = member.key() == "labels" ? member.value().if_object() : nullptr;
+            if (array != nullptr && !array->empty()) {
                 array->resize(array->size() / 2);
-            } else if (auto* map = member.value().if_object();
-                       member.key() == "labels" && map != nullptr && !map->empty()) {
+            } else if (map != nullptr && !map->empty()) {
                 for (std::size_t n = (map->size() + 1) / 2; n > 0; --n)
-                    map->erase(map->begin());
+                    map->stable_erase(map->begin());
             } else {
                 break;
             }
         }
+    }
+    for (const char* key : {"labels", "results"}) {
+        const auto* value = object.if_contains(key);
+        bool empty = value != nullptr && ((value->is_array() && value->get_array().empty()) ||
+                                          (value->is_object() && value->get_object().empty()));
+        if (empty) object.stable_erase(key);
     }
 }
 

@@ -202,6 +202,8 @@ TEST(Codec, AbsurdListsAndNamesFitToo) {
     e = event(llm);
     EXPECT_LE(encoded(e).size(), kMaxEventBytes);
     EXPECT_EQ(std::get<LlmCallStarted>(roundTrip(e).data).prompt, llm.prompt);
+    EXPECT_LE(encoded(event(IterationRefining{{std::string(9000, 'a'), 1}})).size(),
+              kMaxEventBytes);
 }
 
 TEST(Codec, NumbersAtTheirLimits) {
@@ -235,6 +237,8 @@ TEST(Codec, RefusesWhatItDoesNotKnow) {
     }
     EXPECT_EQ(code("VolumeDetached", 1, R"({"volume_id":"x"})"), name(ErrorCode::kInvalid));
     EXPECT_EQ(code("ExecutionStarted", 1, R"({"deadline":"soon"})"), name(ErrorCode::kInvalid));
+    auto long_digest = R"({"error_text":{"size":1,"sha256":")" + std::string(65, 'a') + R"("}})";
+    EXPECT_EQ(code("IterationRefining", 1, long_digest), name(ErrorCode::kInvalid));
     EXPECT_EQ(code("OutcomeDecided", 1, R"({"outcome":"fine"})"), name(ErrorCode::kInvalid));
 }
 
