@@ -164,7 +164,13 @@ class Node:
         run = subprocess.run(["docker", "ps", "-aq", "--no-trunc", "--filter",
                               f"label=aegis.node={self.node_id()}"],
                              capture_output=True, text=True, check=False)
-        return run.stdout.split()
+        return [c for c in run.stdout.split() if self.exists(c)]
+
+    @staticmethod
+    def exists(container):
+        """The engine's list may go on showing a removed container that nothing else knows."""
+        return subprocess.run(["docker", "inspect", container], capture_output=True,
+                              check=False).returncode == 0
 
     def sockets(self):
         """What lies in the node's directory of guest sockets."""
