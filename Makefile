@@ -3,7 +3,7 @@ BUILD ?= build
 
 .PHONY: all test bench fuzz format tidy style clean
 all:
-	@scripts/install-deps.sh build
+	@scripts/install-deps.sh build test
 	@scripts/build.sh $(BUILD) -DCMAKE_BUILD_TYPE=RelWithDebInfo
 
 # Everything: unit, golden and end-to-end tests, then the same under sanitizers.
