@@ -264,6 +264,7 @@ Daemon::~Daemon() {
     }
     p.streams.reset();
     p.janitor.join();
+    p.volumes->unmountAll(deadline);
     log(LogLevel::kInfo, "the daemon has stopped");
 }
 

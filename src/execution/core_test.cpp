@@ -229,6 +229,19 @@ TEST(Core, CancelWhileAttachingDetachesWhatCame) {
     EXPECT_EQ(m.state.status, Status::kCancelled);
 }
 
+TEST(Core, AFullVolumeIsToldOnceInAnIteration) {
+    Machine m(onePlan(2));
+    m.feed(Admitted{});
+    m.up();
+    VolumeQuotaExceeded full{{}, "w"};
+    EXPECT_EQ(m.feed(QuotaExceeded{full}), 1U);
+    EXPECT_EQ(m.feed(QuotaExceeded{full}), 0U);
+    m.bootstrapEnds(0);
+    m.validated(false);
+    m.closed(false);
+    EXPECT_EQ(m.feed(QuotaExceeded{full}), 1U);
+}
+
 TEST(Core, RecoveryGoesOnWithoutAskingAgain) {
     Machine m;
     m.feed(Admitted{});

@@ -64,7 +64,9 @@ class Decision {
     }
     void operator()(const Recovered&);
     void operator()(const QuotaExceeded& in) {
-        if (s_.status == Status::kRunning) add(in.data);
+        const auto& known = s_.full_volumes;
+        bool told = std::ranges::find(known, in.data.volume_id) != known.end();
+        if (s_.status == Status::kRunning && !told) add(in.data);
     }
 
   private:

@@ -36,6 +36,7 @@ class Fold {
         s_.previous_failure = std::exchange(s_.iteration_failure, {});
         s_.next_error = {};
         s_.sandbox_open = false;
+        s_.full_volumes.clear();
         s_.conversations.clear();
         s_.model_calls = 0;
         s_.tool_calls = 0;
@@ -68,7 +69,7 @@ class Fold {
         s_.volumes.push_back(d.volume_id);
     }
     void operator()(const VolumeDetached& d) { std::erase(s_.volumes, d.volume_id); }
-    void operator()(const VolumeQuotaExceeded&) {}
+    void operator()(const VolumeQuotaExceeded& d) { s_.full_volumes.push_back(d.volume_id); }
     void operator()(const ExecutionResumed&) {}
     void operator()(const ExecutionCompleted&) { end(Status::kCompleted); }
     void operator()(const ExecutionFailed&) { end(Status::kFailed); }

@@ -67,6 +67,7 @@ struct State {
     UtcTime created_at, started_at, ended_at, deadline;
     bool volumes_attached = false;
     std::vector<VolumeId> volumes;  ///< attached ones
+    std::vector<VolumeId> full_volumes;  ///< found full in this iteration
     std::optional<OutcomeDecided> outcome;
 
     int iteration = 0;

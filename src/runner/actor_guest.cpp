@@ -141,6 +141,7 @@ void Actor::finishDispatch(int sandbox, const BodyRef& answer, int index,
     input.data.duration_ms = result.duration_ms;
     auto body = ports::makeBody(std::move(finished.text));
     input.data.result = body.ref;
+    if (!finished.ok) reportFullVolumes(shared_from_this());
     post(std::move(input), {std::move(body)});
 }
 

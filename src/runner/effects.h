@@ -31,6 +31,10 @@ std::function<void()> validate(const std::shared_ptr<Actor>& actor,
 Result<ports::ToolCall> loadToolCall(Deps& deps, const ExecutionId& id,
                                      const execution::BodyRef& answer, int index);
 
+/// Reports the execution's volumes that are full, after something inside may have written. Asks the
+/// file systems, so not for core threads.
+void reportFullVolumes(const std::shared_ptr<Actor>& actor);
+
 /// Kills what `ordinal` names, then calls back; at once where there was none. Deadline 10 s.
 void killSandbox(const std::shared_ptr<Actor>& actor, int ordinal,
                  std::function<void(Status)> done);

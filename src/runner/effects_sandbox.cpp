@@ -121,6 +121,7 @@ void Sink::report(const std::shared_ptr<Actor>& actor, const ports::SandboxId& i
     input.standard_output = store(std::move(exit.standard_output));
     input.standard_error = store(std::move(exit.standard_error));
     input.error = store(std::move(error));
+    reportFullVolumes(actor);
     actor->post(std::move(input), std::move(bodies));
 }
 
@@ -188,6 +189,12 @@ void withVolumes(const std::shared_ptr<Actor>& actor,
 }
 
 }  // namespace
+
+void reportFullVolumes(const std::shared_ptr<Actor>& actor) {
+    if (actor->context().manifest->volumes.empty()) return;
+    for (const auto& volume : actor->deps().volumes.full(actor->context().id))
+        actor->post(QuotaExceeded{{volume.id, volume.name}});
+}
 
 std::function<void()> attachVolumes(const std::shared_ptr<Actor>& actor) {
     withVolumes(actor, [actor](Result<std::vector<ports::AttachedVolume>> volumes) {

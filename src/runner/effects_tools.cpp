@@ -63,6 +63,7 @@ void report(const std::shared_ptr<Actor>& actor, const EffectKey& key, ports::To
     input.data.duration_ms = ms;
     auto body = ports::makeBody(std::move(outcome.text));
     input.data.result = body.ref;
+    if (!input.data.ok) reportFullVolumes(actor);
     actor->post(std::move(input), {std::move(body)});
 }
 

@@ -37,6 +37,10 @@ class VolumeManager : public ports::Volumes {
     Status sweep(const std::set<ExecutionId>& live, UtcTime now) override;
     Status available() override;
 
+    /// For a clean stop, when nothing runs any more: unmounts all volumes and changes no row; attaching
+    /// mounts them again. Blocks until `deadline` at most for each.
+    void unmountAll(Deadline deadline);
+
   private:
     using Guard = KeyedLock<VolumeId>::Guard;
     struct Made {

@@ -101,4 +101,16 @@ Status VolumeManager::sweepOrphans(const std::set<VolumeId>& known) {
     return first;
 }
 
+void VolumeManager::unmountAll(Deadline deadline) {
+    auto records = store_.list();
+    if (!records) return;
+    for (const auto& record : *records) {
+        if (!record.mounted) continue;
+        auto guard = locks_.lock(record.id);
+        if (auto done = unmountImage(layout_.mount(record.id), deadline); !done)
+            log(LogLevel::kWarn, "a volume stays mounted",
+                {{"volume", record.id.str()}, {"error", done.error().message}});
+    }
+}
+
 }  // namespace aegis::volume
