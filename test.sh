@@ -76,7 +76,6 @@ suite golden python3 tests/golden/run.py --aegis build/aegis
 suite e2e python3 tests/e2e/run.py --aegis build/aegis
 
 if [[ -z ${AEGIS_SKIP_SANITIZERS:-} ]]; then
-    export ASAN_OPTIONS=detect_stack_use_after_return=0:allocator_may_return_null=1
     export UBSAN_OPTIONS=print_stacktrace=1
     must build-asan scripts/build.sh build-asan -DCMAKE_BUILD_TYPE=Debug \
         "-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g1" -DAEGIS_TESTS=ON -DAEGIS_SANITIZE=address,undefined
