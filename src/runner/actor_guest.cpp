@@ -94,7 +94,8 @@ void Actor::retryDeferred() {
     }
 }
 
-void Actor::handleDispatchResult(int sandbox, proto::guest::DispatchResult result, GuestCallPtr call) {
+void Actor::handleDispatchResult(int sandbox, proto::guest::DispatchResult result,
+                                 GuestCallPtr call) {
     if (halted_ || state_.outcome || state_.phase != Phase::kRunning ||
         sandbox != currentSandbox(state_)) {
         refuse(call);
@@ -129,8 +130,9 @@ void Actor::finishDispatch(int sandbox, const BodyRef& answer, int index,
                                    std::move(result.stderr_text), result.duration_ms,
                                    result.truncated};
     auto tool = loadToolCall(*deps_, context_.id, answer, index);
-    auto finished = tool ? deps_->tools.finish(*tool, outcome)
-                         : ports::ToolOutcome{false, tool.error().message, "", tool.error().message, {}};
+    auto finished =
+        tool ? deps_->tools.finish(*tool, outcome)
+             : ports::ToolOutcome{false, tool.error().message, "", tool.error().message, {}};
     GuestDispatchResult input;
     input.sandbox = sandbox;
     input.dispatch_id = result.dispatch_id;

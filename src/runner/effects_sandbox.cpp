@@ -33,8 +33,8 @@ std::string memoryText(std::uint64_t bytes) {
                                       : fmt::format("{} bytes", bytes);
 }
 
-/// Turns what the sandbox port says into inputs. Keeps itself alive until the sandbox has ended: the
-/// port refers to it, and an actor that was halted may be gone before.
+/// Turns what the sandbox port says into inputs. Keeps itself alive until the sandbox has ended:
+/// the port refers to it, and an actor that was halted may be gone before.
 class Sink : public ports::SandboxSink, public std::enable_shared_from_this<Sink> {
   public:
     explicit Sink(std::shared_ptr<Actor> actor) : actor_(std::move(actor)) {}
@@ -114,7 +114,8 @@ void Sink::report(const std::shared_ptr<Actor>& actor, const ports::SandboxId& i
     if (error.empty() && exit.exit_code.value_or(0) != 0)
         error = fmt::format("the bootstrap exited with code {}", *exit.exit_code);
     if (!error.empty() && !exit.standard_error.empty()) {
-        auto from = exit.standard_error.size() - std::min(exit.standard_error.size(), kMaxErrorTail);
+        auto from =
+            exit.standard_error.size() - std::min(exit.standard_error.size(), kMaxErrorTail);
         error += "\nstderr:\n" + exit.standard_error.substr(from);
     }
     input.output = store(outputOf(*actor, final_answer, exit.standard_output));
@@ -155,8 +156,8 @@ ports::SandboxSpec specOf(const ExecutionContext& context, const State& state, i
     return spec;
 }
 
-/// A start that may be called off: after stop() the port has either been asked, and closing the sandbox
-/// will find it, or never will be.
+/// A start that may be called off: after stop() the port has either been asked, and closing the
+/// sandbox will find it, or never will be.
 class StartGate {
   public:
     void stop() {

@@ -37,8 +37,8 @@ class VolumeManager : public ports::Volumes {
     Status sweep(const std::set<ExecutionId>& live, UtcTime now) override;
     Status available() override;
 
-    /// For a clean stop, when nothing runs any more: unmounts all volumes and changes no row; attaching
-    /// mounts them again. Blocks until `deadline` at most for each.
+    /// For a clean stop, when nothing runs any more: unmounts all volumes and changes no row;
+    /// attaching mounts them again. Blocks until `deadline` at most for each.
     void unmountAll(Deadline deadline);
 
   private:
