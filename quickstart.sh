@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")"
 
 step() { printf '\n== %s\n' "$*"; }
-run() { printf '$ %s\n' "$*"; "$@"; }
+run() { printf '$ aegis %s\n' "$*"; "$aegis" "$@"; }
 
 # The daemon mounts volumes and starts containers: that takes root. The build does not.
 as_root=()
@@ -13,6 +13,7 @@ if [[ $EUID -ne 0 ]]; then
     command -v sudo >/dev/null || { echo "error: run this as root, or install sudo" >&2; exit 1; }
     as_root=(sudo --preserve-env=OPENAI_API_KEY,ANTHROPIC_API_KEY,DOCKER_HOST,AEGIS_DATA_DIR)
 fi
+sudo_word=${as_root[*]:0:1}
 aegis=$PWD/build/aegis
 
 step "Packages"
@@ -34,7 +35,7 @@ fi
 step "Daemon"
 if "$aegis" --daemon-addr localhost:9090 daemon status >/dev/null 2>&1; then
     echo "A daemon already runs at localhost:9090; it is used as it is, with its own models."
-    echo "To begin anew: ${as_root[*]:0:1} build/aegis daemon stop, then ./quickstart.sh"
+    echo "To begin anew: ${sudo_word:+$sudo_word }build/aegis daemon stop, then ./quickstart.sh"
 else
     config=()
     if [[ -n ${OPENAI_API_KEY:-} ]]; then
@@ -51,18 +52,17 @@ fi
 export AEGIS_DAEMON_ADDR=localhost:9090
 
 step "Deploy and execute"
-run "$aegis" agent deploy examples/pr-reviewer.yaml
+run agent deploy examples/pr-reviewer.yaml
 code=0
-run "$aegis" execute --agent pr-reviewer --input @examples/pr-42.json --watch || code=$?
+run execute --agent pr-reviewer --input @examples/pr-42.json --watch || code=$?
 
 step "What the agent said"
-run "$aegis" execution logs @last
+run execution logs @last
 if [[ $code -ne 0 ]]; then
     printf '\nThe execution did not complete (exit %s).\n' "$code" >&2
     exit "$code"
 fi
 
-sudo_word=${as_root[*]:0:1}
 cat <<TXT
 
 == Where to look next
@@ -72,7 +72,8 @@ cat <<TXT
   build/aegis execute --agent python-coder --watch \\
       --input '{"task": "Write a function that reverses a linked list."}'
                                            an execution that fails its validator and refines
-  ${sudo_word:+$sudo_word }build/aegis daemon stop                 ends the daemon; its state is kept
-  ${sudo_word:+$sudo_word }scripts/engine.sh stop                  ends the container engine, if this started it
+$(printf '  %-40s %s\n' "${sudo_word:+$sudo_word }build/aegis daemon stop" \
+    "ends the daemon; its state is kept" "${sudo_word:+$sudo_word }scripts/engine.sh stop" \
+    "ends the container engine, if this started it")
   README.md, docs/                         the manual
 TXT
