@@ -46,8 +46,10 @@ suite() {
     local name=$1 code=0
     shift
     step "$name"
+    echo "$name" >"$results/unfinished"
     "$@" 2>&1 | tee "$results/$name.log" || code=${PIPESTATUS[0]}
     echo "$code" >"$results/$name.exit"
+    rm "$results/unfinished"
 }
 
 unitTests() {
