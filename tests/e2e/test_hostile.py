@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import socket
 import subprocess
 import tarfile
@@ -140,8 +141,6 @@ class Output(Case):
 
 
 class Clients(Case):
-    REQUEST = None
-
     def test_disconnects_at_any_byte(self):
         self.say({"content": "ok"})
         self.node.deploy(agent("target"))
@@ -210,6 +209,7 @@ class Machine(unittest.TestCase):
         self.addCleanup(first.close)
         first.start()
         second = Node(data_dir=first.data_dir)
+        self.addCleanup(shutil.rmtree, second.dir)
         done = second.aegis("--config", second.config_path, "daemon", "start")
         self.assertNotEqual(done.code, 0)
         self.assertIn(first.data_dir, done.err)
@@ -221,6 +221,7 @@ class Machine(unittest.TestCase):
         self.addCleanup(first.close)
         first.start()
         second = Node()
+        self.addCleanup(second.close)
         second.port = first.port
         second.configure({})
         done = second.aegis("--config", second.config_path, "daemon", "start")
@@ -248,6 +249,7 @@ class Machine(unittest.TestCase):
 
     def test_foreign_address_needs_a_token(self):
         node = Node({"server": {"addr": "0.0.0.0:0"}})
+        self.addCleanup(node.close)
         done = node.aegis("--config", node.config_path, "daemon", "start")
         self.assertEqual(done.code, 2, done)
         self.assertIn("token", done.err)
@@ -266,6 +268,7 @@ class FullDisk(unittest.TestCase):
         self.model = Model()
         self.addCleanup(self.model.close)
         self.node = Node(env=self.model.env())
+        self.addCleanup(shutil.rmtree, self.node.dir, ignore_errors=True)
         os.mkdir(self.node.data_dir)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", self.node.data_dir],
                        check=True)

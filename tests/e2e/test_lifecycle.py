@@ -173,6 +173,15 @@ class Killed(Case):
             counts[key] = counts.get(key, 0) + 1
         return counts
 
+    def recorded(self, executions):
+        """How often each turn that is recorded by now was bought."""
+        keys = set()
+        for number, execution in enumerate(executions):
+            done = sum(e["type"] == "LlmCallCompleted" for e in self.node.events(execution))
+            keys |= {(f'"run {number}"', turn) for turn in range(done)}
+        bought = self.bought()
+        return {key: bought[key] for key in keys}
+
     def test_random_points(self):
         seed = random.randrange(1 << 32)
         chance = random.Random(seed)
@@ -180,28 +189,32 @@ class Killed(Case):
         self.say(self.rule())
         self.node.deploy(agent("victim", volumes=[workspace()], task={"prompt_template": "{{input}}"}))
         executions = [self.node.execute("victim", f'"run {n}"') for n in range(3)]
-        kills = 0
-        while kills < 5:
-            self.kill_and_restart(chance.uniform(0.05, 1.2))
-            kills += 1
+        kills, paid = 6, {}
+        for _ in range(kills):
+            time.sleep(chance.choice([0.0, 0.02, 0.1, 0.4, 0.8, 1.2]))
+            for key, count in self.recorded(executions).items():
+                paid.setdefault(key, count)
+            self.node.kill()
+            self.node.start()
         for execution in executions:
             record = self.node.wait(execution, 120)
             self.assertCompleted(record)
             self.assertEqual([i["number"] for i in record["iterations"]], [1])
             events = self.node.events(execution)
             self.gap_free(events)
-            lost = sum(e["type"] == "EffectLost" and e["data"].get("effect") == "llm_call"
-                       for e in events)
             completed = [e["data"]["call"] for e in events if e["type"] == "LlmCallCompleted"]
             self.assertEqual(len(completed), self.STEPS + 2, "one recorded answer for each turn")
-            prompt = record["input"]
-            bought = {k: n for k, n in self.bought().items() if k[0] == prompt}
-            self.assertEqual(len(bought), self.STEPS + 2)
-            extra = sum(n - 1 for n in bought.values())
-            self.assertLessEqual(extra, lost, "only calls in flight are asked again")
+            tools = [e["data"]["call"] for e in events if e["type"] == "ToolCallCompleted"]
+            self.assertEqual(len(tools), len(set(tools)), "no recorded result is made again")
+            self.assertEqual(len(tools), self.STEPS + 1)
+        bought = self.bought()
+        self.assertEqual({key: bought[key] for key in paid}, paid,
+                         "an answer that was recorded before a kill is not bought again")
+        extra = sum(bought.values()) - len(bought)
+        self.assertLessEqual(extra, kills * len(executions), "only what was in flight")
         self.node.clean()
-        volumes = [v["id"] for v in self.node.api("GET", "/v1/volumes")[1]["items"]]
-        self.assertEqual(volumes, [], "volumes with ttl 0 are gone")
+        wait_until(lambda: not self.node.api("GET", "/v1/volumes")[1]["items"],
+                   "volumes with ttl 0 are gone", 20)
 
     def test_watch_joins_again(self):
         self.say(self.rule())
