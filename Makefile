@@ -20,7 +20,7 @@ bench:
 # Each fuzz target for FUZZ_SECS seconds.
 FUZZ_SECS ?= 30
 fuzz:
-	@scripts/install-deps.sh build tidy
+	@scripts/install-deps.sh build fuzz
 	FUZZ_SECS=$(FUZZ_SECS) scripts/fuzz.sh
 
 format:

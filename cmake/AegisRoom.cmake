@@ -21,6 +21,10 @@ if(AEGIS_SANITIZE)
   add_link_options(-fsanitize=${AEGIS_SANITIZE})
 endif()
 
+if(AEGIS_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
 find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 find_package(Boost 1.81 REQUIRED COMPONENTS json)

@@ -7,8 +7,7 @@ cd "$(dirname "$0")/.."
 mapfile -t names < <(git ls-files 'src/*_fuzz.cpp' | sed 's#.*/##; s#\.cpp$##')
 scripts/build.sh build-fuzz -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19 \
     -DCMAKE_BUILD_TYPE=RelWithDebInfo -DAEGIS_TESTS=OFF -DAEGIS_FUZZ=ON \
-    -DAEGIS_SANITIZE=address,undefined \
-    "-DCMAKE_CXX_FLAGS=-fsanitize=fuzzer-no-link" -- "${names[@]}"
+    -DAEGIS_SANITIZE=address,undefined -- "${names[@]}"
 for name in "${names[@]}"; do
     echo "== $name"
     mkdir -p "build-fuzz/corpus/$name"

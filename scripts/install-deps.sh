@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is missing for the named purposes on Debian 12, and nothing if nothing is missing.
 #
-#   scripts/install-deps.sh [build] [run] [test] [bench] [tidy]    default: build run
+#   scripts/install-deps.sh [build] [run] [test] [bench] [fuzz] [tidy]
+#                                           default: build run
 #
 # Needs root or sudo, but only when a package is missing.
 set -euo pipefail
@@ -11,6 +12,7 @@ build=(g++ cmake ninja-build ccache mold pkg-config python3 libboost1.81-dev lib
 run=(mmdebstrap e2fsprogs mount ca-certificates)
 bench=(curl)
 test=(libgtest-dev json-schema-test-suite jq procps)
+fuzz=(clang-19 libclang-rt-19-dev)
 tidy=(clang-19 clang-format-19 clang-tidy-19)
 
 [[ $# -gt 0 ]] || set -- build run
@@ -26,9 +28,10 @@ for purpose in "$@"; do
         ;;
     bench) wanted+=("${bench[@]}") ;;
     test) wanted+=("${test[@]}") ;;
+    fuzz) wanted+=("${fuzz[@]}") ;;
     tidy) wanted+=("${tidy[@]}") ;;
     *)
-        echo "error: unknown purpose $purpose (expected build, run, test, bench or tidy)" >&2
+        echo "error: unknown purpose $purpose (expected build, run, test, bench, fuzz or tidy)" >&2
         exit 2
         ;;
     esac
