@@ -279,7 +279,9 @@ class Chaos {
             bool had_outcome = m_.state.outcome.has_value();
             auto outcome = m_.state.outcome;
             one();
-            if (had_outcome) ASSERT_EQ(m_.state.outcome->outcome, outcome->outcome);
+            if (had_outcome) {
+                ASSERT_EQ(m_.state.outcome->outcome, outcome->outcome);
+            }
             checkInvariants();
         }
         finish();
@@ -376,9 +378,10 @@ class Chaos {
         ASSERT_LE(m_.count<OutcomeDecided>(), 1U);
         auto effects = due(s);
         ASSERT_EQ(std::set<EffectKey>(effects.begin(), effects.end()).size(), effects.size());
-        if (!isTerminal(s.status)) ASSERT_FALSE(effects.empty()) << "never stuck";
-        for (const auto& k : effects)
-            if (k.kind == Kind::kCallModel) ASSERT_EQ(s.phase, Phase::kRunning);
+        ASSERT_EQ(isTerminal(s.status), effects.empty()) << "never stuck";
+        for (const auto& k : effects) {
+            ASSERT_TRUE(k.kind != Kind::kCallModel || s.phase == Phase::kRunning);
+        }
         auto started = m_.count<ExecutionStarted>();
         auto ended = m_.count<ExecutionCompleted>() + m_.count<ExecutionFailed>() +
                      m_.count<ExecutionCancelled>();
