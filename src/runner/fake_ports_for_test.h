@@ -24,7 +24,8 @@ class FakeJournal : public ports::Journal {
                 status = Error(ErrorCode::kConflict, "expected another seq");
             } else {
                 log.insert(log.end(), batch.events.begin(), batch.events.end());
-                for (auto& body : batch.bodies) bodies_[body.ref.sha256] = *body.bytes;
+                for (auto& body : batch.bodies)
+                    bodies_[body.ref.sha256] = *body.bytes;
                 rows_[batch.execution] = batch.row;
             }
         }
@@ -56,7 +57,9 @@ class FakeJournal : public ports::Journal {
             if (!execution::isTerminal(row.status)) out.push_back(row);
         return out;
     }
-    Result<ports::ExecutionPage> list(const ports::ExecutionFilter&) override { return unsupported(); }
+    Result<ports::ExecutionPage> list(const ports::ExecutionFilter&) override {
+        return unsupported();
+    }
     Result<std::vector<ExecutionId>> idsByPrefix(const std::string&, int) override {
         return unsupported();
     }
@@ -84,7 +87,8 @@ class FakeJournal : public ports::Journal {
 class FakeRegistry : public ports::Registry {
   public:
     ports::AgentRecord record;
-    Result<std::vector<ports::DeployResult>> deploy(const std::vector<ports::NewRevision>&) override {
+    Result<std::vector<ports::DeployResult>> deploy(
+        const std::vector<ports::NewRevision>&) override {
         return unsupported();
     }
     Result<ports::AgentPage> list(const ports::AgentFilter&) override { return unsupported(); }
@@ -149,7 +153,8 @@ class FakeTools : public ports::Tools, public ports::SandboxFiles {
   public:
     std::vector<std::string> names() const override { return {"echo"}; }
     std::vector<ports::ToolSpec> offered(const agent::Manifest&) const override { return {}; }
-    ports::ToolAdmission admit(const ports::ToolContext&, const ports::ToolCall& call) const override {
+    ports::ToolAdmission admit(const ports::ToolContext&,
+                               const ports::ToolCall& call) const override {
         ports::ToolAdmission out;
         out.summary = call.arguments;
         out.reason = "unknown tool";
@@ -181,14 +186,17 @@ class FakeVolumes : public ports::Volumes {
   public:
     void attach(ports::AttachRequest, Deadline,
                 std::function<void(Result<std::vector<ports::AttachedVolume>>)> done) override {
-        done(std::vector<ports::AttachedVolume>{{VolumeId::generate(os::systemRandom()), "w", "/w", "/"}});
+        done(std::vector<ports::AttachedVolume>{
+            {VolumeId::generate(os::systemRandom()), "w", "/w", "/"}});
     }
     void detach(const ExecutionId&, UtcTime, Deadline, std::function<void(Status)> done) override {
         ++detached;
         done({});
     }
     std::vector<ports::VolumeRecord> full(const ExecutionId&) override { return {}; }
-    Result<std::vector<ports::VolumeRecord>> list() override { return std::vector<ports::VolumeRecord>{}; }
+    Result<std::vector<ports::VolumeRecord>> list() override {
+        return std::vector<ports::VolumeRecord>{};
+    }
     Result<ports::VolumeRecord> get(const VolumeId&) override {
         return {ErrorCode::kNotFound, "no such volume"};
     }

@@ -26,14 +26,21 @@ class RunnerTest : public testing::Test {
 
     void begin() {
         RunnerOptions options;
-        options.resolve = [](const agent::Manifest&) -> Result<std::pair<std::string, std::string>> {
+        options.resolve =
+            [](const agent::Manifest&) -> Result<std::pair<std::string, std::string>> {
             return std::pair<std::string, std::string>("fake", "image");
         };
         runtime_ = std::make_unique<FakeRuntime>();
-        runner_ = std::make_unique<Runner>(
-            RunnerPorts{os::systemClock(), os::systemRandom(), *journal_, registry_, models_, tools_,
-                        tools_, volumes_, {{"fake", runtime_.get()}}},
-            options);
+        runner_ = std::make_unique<Runner>(RunnerPorts{os::systemClock(),
+                                                       os::systemRandom(),
+                                                       *journal_,
+                                                       registry_,
+                                                       models_,
+                                                       tools_,
+                                                       tools_,
+                                                       volumes_,
+                                                       {{"fake", runtime_.get()}}},
+                                           options);
         runtime_->runner = runner_.get();
         runner_->recover();
         EXPECT_TRUE(agent::manifestFromJson(*json::parse(registry_.record.manifest_json)));
@@ -153,10 +160,13 @@ TEST_F(RunnerTest, AStoppedDaemonGoesOnWithoutAskingAgain) {
 
 TEST_F(RunnerTest, ManyAtOnce) {
     constexpr int kMany = 100;
-    for (int i = 0; i < kMany; ++i) answer("ok");
+    for (int i = 0; i < kMany; ++i)
+        answer("ok");
     std::vector<ExecutionId> ids;
-    for (int i = 0; i < kMany; ++i) ids.push_back(submit(1));
-    for (const auto& id : ids) EXPECT_EQ(await(id), Status::kCompleted);
+    for (int i = 0; i < kMany; ++i)
+        ids.push_back(submit(1));
+    for (const auto& id : ids)
+        EXPECT_EQ(await(id), Status::kCompleted);
     until([&] { return runner_->running() == 0; });
 }
 

@@ -81,7 +81,8 @@ TEST(Mailbox, UrgentFirstBoundedAndOneAtATime) {
     gate.lock();
     threads.post(box, [&] { std::lock_guard hold(gate); });
     std::size_t taken = 0;
-    while (threads.post(box, [&] { order += 'n'; })) ++taken;
+    while (threads.post(box, [&] { order += 'n'; }))
+        ++taken;
     EXPECT_LE(taken, CoreThreads::Mailbox::kCapacity + 1);
     EXPECT_TRUE(threads.postUrgent(box, [&] { order += 'u'; }));
     gate.unlock();
