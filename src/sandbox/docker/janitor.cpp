@@ -10,6 +10,7 @@ namespace aegis::sandbox {
 namespace {
 
 constexpr std::int64_t kRemoveMs = 20'000;
+constexpr std::int64_t kExitMs = 5000;
 constexpr std::int64_t kLongestDelayMs = 30'000;
 
 std::int64_t delayMs(int attempts) {
@@ -51,9 +52,18 @@ Status Janitor::drain(Deadline deadline) {
     return {};
 }
 
+// Docker 20.10 writes a container back into its list when it notices the end of one that is removed
+// already: its process gone, DELETE does not wait for that. Such a ghost stays until dockerd ends.
+void Janitor::awaitExit(const std::string& container) {
+    // Refused where nothing runs any more, which is as well.
+    (void)engine_.killContainer(container, Deadline::in(os::systemClock().boot(), kExitMs));
+    (void)engine_.waitContainer(container, Deadline::in(os::systemClock().boot(), kExitMs));
+}
+
 bool Janitor::tryRemove(Job& job) {
     job.remains.listener.reset();
     if (!job.remains.container.empty()) {
+        awaitExit(job.remains.container);
         auto removed = engine_.removeContainer(job.remains.container,
                                                Deadline::in(os::systemClock().boot(), kRemoveMs));
         if (!removed) {

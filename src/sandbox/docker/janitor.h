@@ -46,6 +46,7 @@ class Janitor {
     };
 
     void run();
+    void awaitExit(const std::string& container);
     bool tryRemove(Job& job);
 
     Engine& engine_;
