@@ -1,9 +1,11 @@
 #include <gtest/gtest.h>
+
 #include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <algorithm>
 #include <chrono>
+#include <future>
 #include <map>
 #include <set>
 #include <thread>
@@ -469,24 +471,30 @@ TEST_F(JournalTest, WhatWasAcknowledgedSurvivesAKill) {
                         if (status && ::write(fd, line, 40) != 40) ::_exit(2);
                     });
                 }
-                if (n % 20 == 19) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+                if (n % 20 != 19) continue;
+                // Not too far ahead of the disk.
+                std::promise<void> stored;
+                store->journal().append(firstBatch(newId()),
+                                        [&stored](aegis::Status) { stored.set_value(); });
+                stored.get_future().wait();
             }
         }
         ::close(pipe_fds[1]);
-        std::thread killer([&] {
-            std::this_thread::sleep_for(std::chrono::milliseconds(60 + random.below(250)));
-            ::kill(child, SIGKILL);
-        });
-        auto said = os::readAll(pipe_fds[0], 1 << 26, "pipe");
-        killer.join();
+        // Killed after a random number of acknowledgements, in the middle of whatever comes next.
+        std::string said;
+        auto enough = 40 * (1 + random.below(600));
+        char piece[4096];
+        for (ssize_t n = 0; (n = ::read(pipe_fds[0], piece, sizeof piece)) > 0;) {
+            said.append(piece, static_cast<std::size_t>(n));
+            if (said.size() >= enough) ::kill(child, SIGKILL);
+        }
         ::waitpid(child, nullptr, 0);
         ::close(pipe_fds[0]);
-        ASSERT_TRUE(said);
         store_ = openStore(dir_.path());
         ASSERT_TRUE(store_);
         std::map<std::string, std::uint64_t> acknowledged;
-        for (std::size_t at = 0; at + 40 <= said->size(); at += 40)
-            acknowledged[said->substr(at, 36)] = static_cast<std::uint64_t>((*said)[at + 39] - '0');
+        for (std::size_t at = 0; at + 40 <= said.size(); at += 40)
+            acknowledged[said.substr(at, 36)] = static_cast<std::uint64_t>(said[at + 39] - '0');
         EXPECT_GT(acknowledged.size(), 0U);
         for (const auto& [text, seq] : acknowledged) {
             auto id = *ExecutionId::parse(text);
