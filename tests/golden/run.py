@@ -158,7 +158,8 @@ def main():
             problem = ""
         passed, failed = passed + (not problem), failed + bool(problem)
         verdict = "FAILED" if problem else "ok"
-        print(f"{verdict:6} {name} ({time.monotonic() - began:.1f} s)\n{problem}", end="", flush=True)
+        print(f"{verdict:6} {name} ({time.monotonic() - began:.1f} s)")
+        print(problem, end="", flush=True)
     print(f"golden: {passed} passed, {failed} failed")
     return 1 if failed else 0
 

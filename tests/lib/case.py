@@ -7,7 +7,7 @@ from node import Node, agent
 
 
 class Case(unittest.TestCase):
-    """`config` is what the class adds to its node's configuration; `start` whether it runs at once."""
+    """`config`: what the class adds to its node's configuration; `start`: runs at once or not."""
 
     config = {}
     start = True

@@ -55,8 +55,8 @@ class Model:
         wait_until(lambda: self.stats()["requests"] >= count, f"{count} model requests", timeout)
 
     def provider(self, **more):
-        return {"name": "gpt", "type": "openai", "api_key": "env:TEST_MODEL_KEY", "model": "gpt-test",
-                "base_url": f"http://127.0.0.1:{self.port}/v1", **more}
+        return {"name": "gpt", "type": "openai", "api_key": "env:TEST_MODEL_KEY",
+                "model": "gpt-test", "base_url": f"http://127.0.0.1:{self.port}/v1", **more}
 
     def config(self, **more):
         """A node configuration whose default alias is this server."""
