@@ -35,7 +35,7 @@ Error notFound(std::string_view query, std::span<const Named> all, std::string_v
     for (const Named& one : all) {
         if (!one.name.empty()) names.push_back(one.name);
     }
-    Error error(ErrorCode::kNotFound, fmt::format("no {} {}", noun, json::quote(query)));
+    Error error(ErrorCode::kNotFound, fmt::format("{} {} not found", noun, json::quote(query)));
     if (auto near = text::closest(query, names)) {
         error.hint = fmt::format("did you mean {}?", json::quote(*near));
     } else if (!query.empty() && query.size() < kMinPrefix &&

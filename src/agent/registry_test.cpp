@@ -36,13 +36,14 @@ TEST(Registry, SaysWhyNot) {
               "agent \"a1b2c\" is ambiguous: it could be a1b2c3d4-0000-4000-8000-000000000001 "
               "(python-coder), a1b2c3d4-1111-4000-8000-000000000002 (a1b2) | give more characters "
               "of the id");
-    EXPECT_EQ(found("pyhton-coder"), "no agent \"pyhton-coder\" | did you mean \"python-coder\"?");
-    EXPECT_EQ(found("b2c"), "no agent \"b2c\" | an id needs at least 4 characters");
-    EXPECT_EQ(found("zzzz"), "no agent \"zzzz\"");
-    EXPECT_EQ(found(""), "no agent \"\"");
-    EXPECT_EQ(found("-..."), "no agent \"-...\"");
+    EXPECT_EQ(found("pyhton-coder"),
+              "agent \"pyhton-coder\" not found | did you mean \"python-coder\"?");
+    EXPECT_EQ(found("b2c"), "agent \"b2c\" not found | an id needs at least 4 characters");
+    EXPECT_EQ(found("zzzz"), "agent \"zzzz\" not found");
+    EXPECT_EQ(found(""), "agent \"\" not found");
+    EXPECT_EQ(found("-..."), "agent \"-...\" not found");
     EXPECT_EQ(found("b2c3d4e5-0000-4000-8000-0000000000030"),
-              "no agent \"b2c3d4e5-0000-4000-8000-0000000000030\" | did you mean "
+              "agent \"b2c3d4e5-0000-4000-8000-0000000000030\" not found | did you mean "
               "\"b2c3d4e5-0000-4000-8000-000000000003\"?");
     EXPECT_EQ(resolveName("a1b2c", kAll, "agent").error().code, ErrorCode::kInvalid);
     EXPECT_EQ(resolveName("zzzz", kAll, "agent").error().code, ErrorCode::kNotFound);

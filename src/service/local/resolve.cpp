@@ -3,22 +3,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "agent/registry.h"
 #include "service/local/local_service.h"
 #include "text/edit_distance.h"
 
 namespace aegis::service {
 namespace {
 
-constexpr std::size_t kMinPrefix = 4;
 constexpr int kShownMatches = 10;
-
-/// The hex-and-dash prefix that a reference means ("-..." as tables print it is cut off), or "".
-std::string prefixOf(std::string reference) {
-    if (reference.ends_with("-...")) reference.resize(reference.size() - 4);
-    bool plausible = reference.size() >= kMinPrefix && reference.size() <= 36 &&
-                     reference.find_first_not_of("0123456789abcdef-") == std::string::npos;
-    return plausible ? reference : "";
-}
 
 Error notFound(std::string_view what, const std::string& reference, std::string hint = {}) {
     return {ErrorCode::kNotFound, fmt::format("{} \"{}\" not found", what, reference),
@@ -27,8 +19,8 @@ Error notFound(std::string_view what, const std::string& reference, std::string 
 
 Error ambiguous(std::string_view what, const std::string& reference,
                 const std::vector<std::string>& matches) {
-    return {ErrorCode::kConflict,
-            fmt::format("{} \"{}\" is ambiguous: it matches {}", what, reference,
+    return {ErrorCode::kInvalid,
+            fmt::format("{} \"{}\" is ambiguous: it could be {}", what, reference,
                         fmt::join(matches, ", ")),
             "give more characters of the id"};
 }
@@ -43,7 +35,7 @@ Result<ports::AgentRecord> LocalService::resolveAgent(const std::string& referen
             return notFound("agent", reference);
         return record;
     }
-    if (auto prefix = prefixOf(reference); !prefix.empty()) {
+    if (auto prefix = agent::idPrefix(reference); !prefix.empty()) {
         AEGIS_TRY(auto matches, p_.registry.byPrefix(prefix, kShownMatches));
         if (matches.size() == 1) return p_.registry.byId(matches.front().id);
         if (matches.size() > 1) {
@@ -56,7 +48,8 @@ Result<ports::AgentRecord> LocalService::resolveAgent(const std::string& referen
     std::string hint;
     if (auto all = p_.registry.list({})) {
         std::vector<std::string> names;
-        for (const auto& r : all->records) names.push_back(r.name);
+        for (const auto& r : all->records)
+            names.push_back(r.name);
         if (auto near = text::closest(reference, names, 2))
             hint = fmt::format("did you mean \"{}\"?", *near);
     }
@@ -75,12 +68,13 @@ Result<ports::ExecutionRow> LocalService::resolveExecution(const std::string& re
             return notFound("execution", reference);
         return row;
     }
-    if (auto prefix = prefixOf(reference); !prefix.empty()) {
+    if (auto prefix = agent::idPrefix(reference); !prefix.empty()) {
         AEGIS_TRY(auto matches, p_.journal.idsByPrefix(prefix, kShownMatches));
         if (matches.size() == 1) return p_.journal.row(matches.front());
         if (matches.size() > 1) {
             std::vector<std::string> shown;
-            for (const auto& m : matches) shown.push_back(m.str());
+            for (const auto& m : matches)
+                shown.push_back(m.str());
             return ambiguous("execution", reference, shown);
         }
     }
@@ -88,18 +82,12 @@ Result<ports::ExecutionRow> LocalService::resolveExecution(const std::string& re
 }
 
 Result<ports::VolumeRecord> LocalService::resolveVolume(const std::string& reference) {
-    if (auto id = VolumeId::parse(reference)) return p_.volumes.get(*id);
-    auto prefix = prefixOf(reference);
     AEGIS_TRY(auto all, p_.volumes.list());
-    std::vector<ports::VolumeRecord> matches;
-    for (auto& record : all) {
-        if (!prefix.empty() && record.id.str().starts_with(prefix)) matches.push_back(record);
-    }
-    if (matches.size() == 1) return matches.front();
-    if (matches.empty()) return notFound("volume", reference);
-    std::vector<std::string> shown;
-    for (const auto& m : matches) shown.push_back(m.id.str());
-    return ambiguous("volume", reference, shown);
+    std::vector<agent::Named> named;
+    for (const auto& record : all)
+        named.push_back({record.id.str(), ""});
+    AEGIS_TRY(auto at, agent::resolveName(reference, named, "volume"));
+    return p_.volumes.get(all[at].id);
 }
 
 }  // namespace aegis::service
