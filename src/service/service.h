@@ -56,7 +56,7 @@ struct ExecuteRequest {
 using EventCallback = std::function<bool(const json::Value& event)>;
 
 /// A reference to an execution is its id, a unique prefix of 4 or more characters (a trailing
-/// "-..." is accepted), or "@last". Errors: kNotFound (with "did you mean"), kConflict with the
+/// "-..." is accepted), or "@last". Errors: kNotFound (with "did you mean"), kInvalid with the
 /// matches listed for an ambiguous prefix, kInvalid with positions in `details`, kUnreachable from
 /// a client. Safe on any thread.
 class Service {
