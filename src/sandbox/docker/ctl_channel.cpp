@@ -126,7 +126,10 @@ Result<std::optional<proto::ctl::GuestMessage>> receiveCtl(int connection) {
 }
 
 Status sendCtl(int connection, const std::string& message, std::span<const int> fds) {
-    return os::sendWithFds(connection, message, fds, Deadline{BootTime{0}});  // never waits
+    auto sent = os::sendWithFds(connection, message, fds, Deadline{BootTime{0}});  // never waits
+    // A peer that is gone is no failure to send: the watch on its process will tell how it died.
+    if (!sent && os::peerGone(connection)) return {};
+    return sent;
 }
 
 }  // namespace aegis::sandbox

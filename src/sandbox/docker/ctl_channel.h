@@ -44,7 +44,7 @@ Status killProcess(const os::Fd& pidfd);
 Result<std::optional<proto::ctl::GuestMessage>> receiveCtl(int connection);
 
 /// Sends one message with descriptors. Never waits: the guest reads what it is sent, or is broken
-/// (kIo).
+/// (kIo). To one that is gone nothing is sent and nothing said: its process tells how it ended.
 Status sendCtl(int connection, const std::string& message, std::span<const int> fds = {});
 
 }  // namespace aegis::sandbox
