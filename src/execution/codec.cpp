@@ -293,6 +293,8 @@ Durability durabilityOf(const Event& event) {
         using D = Durability;
         D operator()(const ExecutionCreated&) const { return D::kBeforeEffect; }
         D operator()(const CancelRequested&) const { return D::kBeforeEffect; }
+        // Money: a call that was in flight when the daemon died must be known to have been.
+        D operator()(const LlmCallStarted&) const { return D::kBeforeEffect; }
         D operator()(const ToolCallStarted& d) const {
             return d.barrier ? D::kBeforeEffect : D::kSoon;
         }
@@ -312,7 +314,6 @@ Durability durabilityOf(const Event& event) {
         D operator()(const ExecutionStarted&) const { return D::kSoon; }
         D operator()(const IterationStarted&) const { return D::kSoon; }
         D operator()(const SandboxStarted&) const { return D::kSoon; }
-        D operator()(const LlmCallStarted&) const { return D::kSoon; }
         D operator()(const IterationRefining&) const { return D::kSoon; }
         D operator()(const BudgetExceeded&) const { return D::kSoon; }
         D operator()(const VolumeAttached&) const { return D::kSoon; }

@@ -261,6 +261,7 @@ TEST(Codec, DurabilityClasses) {
     EXPECT_EQ(durabilityOf(event(tool)), Durability::kSoon);
     tool.barrier = true;
     EXPECT_EQ(durabilityOf(event(tool)), Durability::kBeforeEffect);
+    EXPECT_EQ(durabilityOf(event(LlmCallStarted{})), Durability::kBeforeEffect);
     EXPECT_EQ(durabilityOf(event(LlmCallCompleted{})), Durability::kBeforeRelease);
     EXPECT_EQ(durabilityOf(event(ExecutionFailed{})), Durability::kBeforeRelease);
     EXPECT_EQ(durabilityOf(event(SandboxStarted{})), Durability::kSoon);
