@@ -22,8 +22,9 @@ class Decision {
     void operator()(const Create& in) {
         if (s_.status == Status::kNone) add(in.data);
     }
-    void operator()(const Admitted&) {
+    void operator()(const Admitted& in) {
         if (s_.status != Status::kPending || s_.outcome) return;
+        if (in.at.ms > 0) now_ = std::max(in.at, s_.created_at);
         add(ExecutionStarted{{now_.ms + s_.plan.timeout_ms}});
         if (!s_.plan.has_volumes) beginIteration();
     }

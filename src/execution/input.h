@@ -10,7 +10,10 @@ namespace aegis::execution {
 struct Create {
     ExecutionCreated data;
 };
-struct Admitted {};
+/// It may run, since `at` (0: now).
+struct Admitted {
+    UtcTime at;
+};
 struct VolumesReady {
     std::vector<VolumeAttached> volumes;
 };

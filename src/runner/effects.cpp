@@ -11,7 +11,7 @@ namespace {
 std::function<void()> admit(const std::shared_ptr<Actor>& actor) {
     // Leaving the queue is the actor's business when it ends, not of this effect: it stays granted.
     actor->deps().scheduler.request(actor->context().id, locksOf(actor->context()),
-                                    [actor] { actor->post(Admitted{}); });
+                                    [actor](UtcTime at) { actor->post(Admitted{at}); });
     return [] {};
 }
 

@@ -45,7 +45,7 @@ Deps::Deps(RunnerPorts ports, std::size_t core_threads, std::size_t worker_threa
       validators(validator_threads, kMaxQueuedJobs),
       background(1, kMaxQueuedJobs),
       timers(clock),
-      scheduler(concurrent),
+      scheduler(concurrent, clock),
       bodies(journal, cache_bytes) {}
 
 void Deps::stop() {

@@ -5,7 +5,7 @@
 namespace aegis::runner {
 
 void Scheduler::request(const ExecutionId& id, std::vector<std::string> locks,
-                        std::function<void()> granted) {
+                        std::function<void(UtcTime)> granted) {
     {
         std::lock_guard lock(mutex_);
         bool queued = std::ranges::find(queue_, id, &Waiting::id) != queue_.end();
@@ -85,7 +85,8 @@ std::vector<std::function<void()>> Scheduler::grantLocked() {
         }
         held_.insert(it->locks.begin(), it->locks.end());
         running_.emplace(it->id, std::move(it->locks));
-        out.push_back(std::move(it->granted));
+        // The time is taken in the order of the queue; the callbacks may overtake each other.
+        out.push_back([granted = std::move(it->granted), now = clock_.utc()] { granted(now); });
         it = queue_.erase(it);
     }
     return out;

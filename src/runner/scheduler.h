@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/ids.h"
+#include "base/time.h"
 
 namespace aegis::runner {
 
@@ -19,12 +20,12 @@ namespace aegis::runner {
 /// place, with no lock held.
 class Scheduler {
   public:
-    explicit Scheduler(std::size_t limit) : limit_(limit) {}
+    Scheduler(std::size_t limit, Clock& clock) : limit_(limit), clock_(clock) {}
 
-    /// Queues `id`; `granted` is called once when it may run. A repeat for a queued or running id
+    /// Queues `id`; `granted` is called once when it may run, with the time since when it may. A repeat for a queued or running id
     /// is ignored.
     void request(const ExecutionId& id, std::vector<std::string> locks,
-                 std::function<void()> granted);
+                 std::function<void(UtcTime)> granted);
     /// Counts `id` as running without asking: it was when the daemon died.
     void adopt(const ExecutionId& id, std::vector<std::string> locks);
     /// Leaves the queue or frees the place; grants what is possible now. Unknown ids are ignored.
@@ -40,13 +41,14 @@ class Scheduler {
     struct Waiting {
         ExecutionId id;
         std::vector<std::string> locks;
-        std::function<void()> granted;
+        std::function<void(UtcTime)> granted;
     };
     std::vector<std::function<void()>> grantLocked();
     void grant();
 
     mutable std::mutex mutex_;
     std::size_t limit_;
+    Clock& clock_;
     bool open_ = false;
     std::list<Waiting> queue_;
     std::map<ExecutionId, std::vector<std::string>> running_;

@@ -15,14 +15,14 @@ class SchedulerTest : public testing::Test {
   protected:
     ExecutionId ask(Scheduler& scheduler, std::vector<std::string> locks, char name) {
         auto id = newId();
-        scheduler.request(id, std::move(locks), [this, name] { order += name; });
+        scheduler.request(id, std::move(locks), [this, name](UtcTime) { order += name; });
         return id;
     }
     std::string order;
 };
 
 TEST_F(SchedulerTest, FirstComeFirstServedWithinTheLimit) {
-    Scheduler scheduler(2);
+    Scheduler scheduler(2, os::systemClock());
     auto a = ask(scheduler, {}, 'a');
     auto b = ask(scheduler, {}, 'b');
     ask(scheduler, {}, 'c');
@@ -41,7 +41,7 @@ TEST_F(SchedulerTest, FirstComeFirstServedWithinTheLimit) {
 }
 
 TEST_F(SchedulerTest, ALockIsHeldByOneInOrderAndHoldsUpNobodyElse) {
-    Scheduler scheduler(10);
+    Scheduler scheduler(10, os::systemClock());
     scheduler.open();
     auto a = ask(scheduler, {"v"}, 'a');
     auto b = ask(scheduler, {"v"}, 'b');
@@ -56,7 +56,7 @@ TEST_F(SchedulerTest, ALockIsHeldByOneInOrderAndHoldsUpNobodyElse) {
 }
 
 TEST_F(SchedulerTest, LeavingTheQueueAndAdoption) {
-    Scheduler scheduler(1);
+    Scheduler scheduler(1, os::systemClock());
     auto running = newId();
     scheduler.adopt(running, {"v"});
     scheduler.open();
