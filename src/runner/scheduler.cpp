@@ -27,7 +27,8 @@ void Scheduler::release(const ExecutionId& id) {
         std::erase_if(queue_, [&](const Waiting& w) { return w.id == id; });
         auto it = running_.find(id);
         if (it != running_.end()) {
-            for (const auto& name : it->second) held_.erase(name);
+            for (const auto& name : it->second)
+                held_.erase(name);
             running_.erase(it);
         }
     }
@@ -66,7 +67,8 @@ void Scheduler::grant() {
         std::lock_guard lock(mutex_);
         callbacks = grantLocked();
     }
-    for (auto& callback : callbacks) callback();
+    for (auto& callback : callbacks)
+        callback();
 }
 
 std::vector<std::function<void()>> Scheduler::grantLocked() {

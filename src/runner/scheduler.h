@@ -22,8 +22,8 @@ class Scheduler {
   public:
     Scheduler(std::size_t limit, Clock& clock) : limit_(limit), clock_(clock) {}
 
-    /// Queues `id`; `granted` is called once when it may run, with the time since when it may. A repeat for a queued or running id
-    /// is ignored.
+    /// Queues `id`; `granted` is called once when it may run, with the time since when it may. A
+    /// repeat for a queued or running id is ignored.
     void request(const ExecutionId& id, std::vector<std::string> locks,
                  std::function<void(UtcTime)> granted);
     /// Counts `id` as running without asking: it was when the daemon died.
