@@ -13,6 +13,7 @@ enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarn, kError };
 struct LogField {
     std::string_view key;
     std::string value;
+    bool is_number = false;  ///< JSON lines show it without quotes
 };
 
 /// Where log lines go. The real sink is os/log_sink.h (text or JSON lines on stderr). Safe on any

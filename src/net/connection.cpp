@@ -23,7 +23,7 @@ Deadline in(std::int64_t ms) { return Deadline::in(os::systemClock().boot(), ms)
 }  // namespace
 
 Connection::Connection(Server::Impl& server, os::Fd accepted)
-    : socket(std::move(accepted)), server_(server) {}
+    : since(os::systemClock().boot()), socket(std::move(accepted)), server_(server) {}
 
 void Connection::run() {
     scratch_.resize(kReadBytes);
@@ -35,8 +35,8 @@ void Connection::run() {
 
 void Connection::setPhase(Phase next) {
     std::lock_guard lock(server_.mutex);
+    if (phase != next) since = os::systemClock().boot();
     phase = next;
-    if (next == Phase::kIdle) idle_since = os::systemClock().boot();
 }
 
 bool Connection::keepAlive() const {
@@ -47,6 +47,8 @@ bool Connection::keepAlive() const {
 
 bool Connection::serveOne() {
     Request request;
+    has_head_ = false;
+    path_.clear();
     auto refusal = readHead();
     if (!refusal) refusal = admit(request);
     if (!refusal) refusal = readBody(request);
@@ -76,7 +78,7 @@ Connection::Step Connection::readHead() {
         if (server_.stopping()) return Refusal{};
         if (auto over = receive(in(options.idle_time_ms))) return Refusal{};
     }
-    setPhase(first && buffer_.empty() ? Phase::kFresh : Phase::kReading);
+    setPhase(first && buffer_.empty() ? Phase::kFresh : Phase::kHead);
     auto deadline = in(options.header_time_ms);
     std::size_t scanned = 0;
     int blank_lines = 0;
@@ -98,6 +100,8 @@ Connection::Step Connection::readHead() {
                 return Refusal{status, code, parsed.error().message};
             }
             head_ = std::move(*parsed);
+            has_head_ = true;
+            head_at_ = os::systemClock().boot();
             buffer_.erase(0, *size);
             ++requests_;
             setPhase(Phase::kReading);
@@ -106,12 +110,14 @@ Connection::Step Connection::readHead() {
         scanned = buffer_.size();
         bool started = !buffer_.empty();
         if (auto over = receive(deadline)) return started ? over : Refusal{};
+        if (!started) setPhase(Phase::kHead);
     }
 }
 
 Connection::Step Connection::admit(Request& request) {
     auto target = wire::parseTarget(head_.target);
     if (!target) return Refusal{400, target.error().code, target.error().message};
+    path_ = target->path;
     if (!server_.admits(*this, head_.method, target->path))
         return Refusal{503, ErrorCode::kUnavailable, "too many connections, try again later"};
     request.method = head_.method;
@@ -119,7 +125,8 @@ Connection::Step Connection::admit(Request& request) {
     request.path = std::move(target->path);
     request.query = std::move(target->query);
     request.peer.kind = server_.kind;
-    request.peer.address = os::peerName(socket.get());
+    if (peer_.empty()) peer_ = os::peerName(socket.get());
+    request.peer.address = peer_;
     if (server_.kind != PeerKind::kUnix) return {};
     auto cred = os::peerCred(socket.get());
     if (!cred) return Refusal{};
@@ -180,6 +187,10 @@ bool Connection::answer(const Request& request) {
     }
     if (writer.phase_ == ResponseWriter::Phase::kNone)
         (void)writer.sendError(ErrorCode::kInternal, "the request was not answered");
+    tell({.route = writer.route_,
+          .principal = writer.principal_,
+          .status = writer.status_,
+          .bytes = writer.body_bytes_});
     if (writer.phase_ == ResponseWriter::Phase::kStreaming && !writer.chunked_) {
         // Without chunks a proper close would look like the end of the body: reset instead.
         linger hard{1, 0};
@@ -191,6 +202,19 @@ bool Connection::answer(const Request& request) {
     return false;
 }
 
+/// Completes what a request's end is told with, and tells it.
+void Connection::tell(Answered answered) {
+    if (!server_.options.on_answered) return;
+    auto peer = peer_.empty() ? os::peerName(socket.get()) : peer_;
+    if (has_head_) {
+        answered.method = head_.method;
+        answered.us = (os::systemClock().boot().ns - head_at_.ns) / 1000;
+    }
+    answered.path = path_;
+    answered.peer = peer;
+    server_.options.on_answered(answered);
+}
+
 void Connection::refuse(const Refusal& refusal) {
     auto body = errorBody(refusal.code, refusal.message);
     wire::ResponseHead head;
@@ -198,10 +222,11 @@ void Connection::refuse(const Refusal& refusal) {
     head.headers = {{"Content-Type", "application/json"},
                     {"Content-Length", std::to_string(body.size())},
                     {"Connection", "close"}};
-    if (requests_ > 0 && requestIsHead()) body.clear();
+    if (has_head_ && requestIsHead()) body.clear();
     lingering_ = os::sendAll(socket.get(), wire::serialize(head), body,
                              server_.options.write_progress_ms, Deadline::never())
                      .has_value();
+    tell({.status = refusal.status, .bytes = body.size()});
 }
 
 /// Closing with unread input makes the kernel send a reset, which can overtake the answer: say that

@@ -39,7 +39,7 @@ class Server::Impl {
 
   private:
     std::size_t live() const { return connections_.size() - evicted_; }
-    void evictIdle();
+    void evictOne();
 
     os::Fd listener_;
     std::string unix_path_;
@@ -60,9 +60,10 @@ class Connection {
     void run();
 
     // For the server, under its mutex.
-    enum class Phase : std::uint8_t { kFresh, kIdle, kReading, kHandling };
+    /// kFresh: nothing has come yet; kHead: part of a head; kReading: the rest of the request.
+    enum class Phase : std::uint8_t { kFresh, kIdle, kHead, kReading, kHandling };
     Phase phase = Phase::kFresh;
-    BootTime idle_since;
+    BootTime since;  ///< of the phase
     bool evicted = false;
     bool in_reserve = false;
     os::Fd socket;
@@ -89,6 +90,7 @@ class Connection {
     Step admit(Request& request);
     bool answer(const Request& request);
     void refuse(const Refusal& refusal);
+    void tell(Answered answered);
     void drain();
     void setPhase(Phase next);
 
@@ -96,6 +98,10 @@ class Connection {
     std::vector<char> scratch_;
     std::string buffer_;  ///< received, not yet consumed
     wire::RequestHead head_;
+    std::string path_;
+    std::string peer_;  ///< asked for once: the socket may be gone when it is told
+    BootTime head_at_;
+    bool has_head_ = false;  ///< head_ is that of the request under way
     std::size_t requests_ = 0;
     bool lingering_ = false;
 };

@@ -55,7 +55,7 @@ Status ResponseWriter::transmit(std::string_view head, std::string_view body) {
 Status ResponseWriter::sendHead(int status, wire::Headers& headers, std::string_view body,
                                 bool has_body) {
     wire::ResponseHead head;
-    head.status = status;
+    head.status = status_ = status;
     head.headers = std::move(headers);
     head.headers.set("Date", httpDate());
     if (!keep_alive_) {
@@ -76,7 +76,9 @@ Status ResponseWriter::send(int status, wire::Headers headers, std::string_view 
     headers.remove("Content-Length");
     if (!no_content) headers.add("Content-Length", std::to_string(body.size()));
     phase_ = Phase::kDone;
-    return sendHead(status, headers, body, !no_content && !connection_.requestIsHead());
+    bool has_body = !no_content && !connection_.requestIsHead();
+    if (has_body) body_bytes_ = body.size();
+    return sendHead(status, headers, body, has_body);
 }
 
 Status ResponseWriter::sendJson(int status, std::string_view json) {
@@ -104,6 +106,7 @@ Status ResponseWriter::write(std::string_view bytes) {
     if (phase_ == Phase::kFailed) return {ErrorCode::kIo, "the client is gone"};
     AEGIS_ASSERT(phase_ == Phase::kStreaming);
     if (bodiless_ || bytes.empty()) return {};
+    body_bytes_ += bytes.size();
     if (!chunked_) return transmit({}, bytes);
     if (bytes.size() <= kCopyBytes) return transmit(wire::encodeChunk(bytes), {});
     AEGIS_CHECK(transmit(fmt::format("{:x}\r\n", bytes.size()), bytes));

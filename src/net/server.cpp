@@ -14,6 +14,8 @@
 namespace aegis::net {
 namespace {
 
+constexpr std::int64_t kHonestHeadMs = 1000;
+
 /// Said without a thread to say it on, so only as far as the socket's buffer goes at once.
 void turnAway(const os::Fd& socket) {
     auto body = errorBody(ErrorCode::kUnavailable, "too many connections, try again later");
@@ -56,7 +58,7 @@ void Server::Impl::onAccept(os::Fd socket) {
         std::lock_guard lock(mutex);
         auto general = options.max_connections -
                        std::min(options.reserved_connections, options.max_connections);
-        if (live() >= general) evictIdle();
+        if (live() >= general) evictOne();
         if (live() >= options.max_connections) return turnAway(socket);
         connection = std::make_shared<Connection>(*this, std::move(socket));
         connection->in_reserve = live() >= general;
@@ -68,13 +70,21 @@ void Server::Impl::onAccept(os::Fd socket) {
     forget(*connection);
 }
 
-/// Asks the connection that has been waiting longest between requests to close. A request already
-/// in its receive buffer is still served.
-void Server::Impl::evictIdle() {
+/// Makes room: asks the connection that has been waiting longest between requests to close (one
+/// already in its receive buffer is still served), else the one that has been longest without
+/// finishing its request's head, if that is longer than an honest client takes.
+void Server::Impl::evictOne() {
+    using Phase = Connection::Phase;
+    BootTime slow{os::systemClock().boot().ns - kHonestHeadMs * 1'000'000};
     Connection* oldest = nullptr;
     for (auto* c : connections_) {
-        bool idle = c->phase == Connection::Phase::kIdle && !c->evicted;
-        if (idle && (oldest == nullptr || c->idle_since < oldest->idle_since)) oldest = c;
+        if (c->evicted) continue;
+        bool idle = c->phase == Phase::kIdle;
+        bool headless = c->phase == Phase::kFresh || c->phase == Phase::kHead;
+        if (!idle && !(headless && c->since < slow)) continue;
+        bool better = oldest == nullptr || (idle && oldest->phase != Phase::kIdle) ||
+                      (idle == (oldest->phase == Phase::kIdle) && c->since < oldest->since);
+        if (better) oldest = c;
     }
     if (oldest == nullptr) return;
     oldest->evicted = true;

@@ -79,6 +79,14 @@ class ResponseWriter {
     bool chunked() const { return chunked_; }
     bool begun() const { return phase_ != Phase::kNone; }
 
+    /// What ServerOptions::on_answered is told beside what the server knows itself: which route
+    /// took the request, and who asked.
+    void describe(std::string route, std::string principal) {
+        route_ = std::move(route);
+        principal_ = std::move(principal);
+    }
+    int status() const { return status_; }  ///< 0: nothing has been sent
+
   private:
     friend class Connection;
     enum class Phase : std::uint8_t { kNone, kStreaming, kDone, kFailed, kDetached };
@@ -90,6 +98,24 @@ class ResponseWriter {
     bool chunked_ = false;
     bool bodiless_ = false;
     bool keep_alive_ = false;
+    int status_ = 0;
+    std::uint64_t body_bytes_ = 0;
+    std::string route_;
+    std::string principal_;
+};
+
+/// One request that was answered or refused, for a log and for metrics. `path` is decoded and
+/// without its query; it and `method` are empty if the head could not be read. A stream counts when
+/// its socket is handed on.
+struct Answered {
+    std::string_view method;
+    std::string_view path;
+    std::string_view route;      ///< ResponseWriter::describe(); empty: none did
+    std::string_view principal;  ///< the same
+    std::string_view peer;
+    int status = 0;
+    std::uint64_t bytes = 0;  ///< of the answer's body
+    std::int64_t us = 0;      ///< from the whole head to the answer's last byte
 };
 
 /// Called on many threads at once. Whatever it throws becomes a 500. It must come back soon after
@@ -112,6 +138,8 @@ struct ServerOptions {
     std::int64_t idle_time_ms = 60'000;       ///< between requests
     std::int64_t write_progress_ms = 30'000;  ///< the client must take at least a byte in this time
     std::size_t max_requests = 100'000;       ///< on one connection, then it is closed
+    /// Called on the connection's thread after each answer and refusal; must not block.
+    std::function<void(const Answered&)> on_answered;
 
     /// Shared by many servers; not set: the server makes its own. shared_ptr because servers come
     /// and go in any order and the last one ends the threads.

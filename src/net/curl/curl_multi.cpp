@@ -9,6 +9,7 @@
 #include <mutex>
 #include <thread>
 
+#include "net/curl/library.h"
 #include "net/curl/transfer.h"
 
 namespace aegis::net {
@@ -18,7 +19,7 @@ constexpr long kIdleConnections = 64;
 constexpr int kPollMs = 60'000;
 
 struct MultiDeleter {
-    void operator()(CURLM* multi) const { ::curl_multi_cleanup(multi); }
+    void operator()(CURLM* multi) const { curl().multi_cleanup(multi); }
 };
 
 }  // namespace
@@ -30,17 +31,21 @@ class CurlMulti::Impl {
             std::lock_guard lock(mutex_);
             stopping_ = true;
         }
-        if (multi_) ::curl_multi_wakeup(multi_.get());
+        if (multi_) curl().multi_wakeup(multi_.get());
         if (thread_.joinable()) thread_.join();
         for (auto& [id, transfer] : transfers_)
-            ::curl_multi_remove_handle(multi_.get(), transfer->easy());
+            curl().multi_remove_handle(multi_.get(), transfer->easy());
     }
 
     Status start() {
-        static const CURLcode global = ::curl_global_init(CURL_GLOBAL_DEFAULT);
-        multi_.reset(global == CURLE_OK ? ::curl_multi_init() : nullptr);
+        std::string reason;
+        if (loadCurl(reason) == nullptr)
+            return {ErrorCode::kUnsupported, "libcurl cannot be loaded: " + reason,
+                    "install it (Debian: libcurl4)"};
+        static const CURLcode global = curl().global_init(CURL_GLOBAL_DEFAULT);
+        multi_.reset(global == CURLE_OK ? curl().multi_init() : nullptr);
         if (!multi_) return {ErrorCode::kInternal, "libcurl cannot be initialised"};
-        ::curl_multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, kIdleConnections);
+        curl().multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, kIdleConnections);
         thread_ = std::thread([this] { loop(); });
         return {};
     }
@@ -80,7 +85,7 @@ class CurlMulti::Impl {
             commands_.push_back(std::move(command));
             ticket = ++posted_;
         }
-        ::curl_multi_wakeup(multi_.get());
+        curl().multi_wakeup(multi_.get());
         return ticket;
     }
 
@@ -91,9 +96,9 @@ class CurlMulti::Impl {
         ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
         while (obey()) {
             int running = 0;
-            ::curl_multi_perform(multi_.get(), &running);
+            curl().multi_perform(multi_.get(), &running);
             collect();
-            ::curl_multi_poll(multi_.get(), nullptr, 0, idle() ? kPollMs : 0, nullptr);
+            curl().multi_poll(multi_.get(), nullptr, 0, idle() ? kPollMs : 0, nullptr);
         }
         std::lock_guard lock(mutex_);
         ended_ = true;
@@ -127,7 +132,7 @@ class CurlMulti::Impl {
     void begin(std::unique_ptr<Transfer> transfer) {
         auto& placed = *(transfers_[transfer->id()] = std::move(transfer));
         auto ready = placed.prepare();
-        if (ready && ::curl_multi_add_handle(multi_.get(), placed.easy()) == CURLM_OK) return;
+        if (ready && curl().multi_add_handle(multi_.get(), placed.easy()) == CURLM_OK) return;
         placed.fail(ready ? Error(ErrorCode::kInternal, "libcurl refuses the transfer")
                           : std::move(ready.error()));
         transfers_.erase(placed.id());
@@ -137,23 +142,23 @@ class CurlMulti::Impl {
         auto found = transfers_.find(id);
         if (found == transfers_.end()) return;
         found->second->mute();
-        ::curl_multi_remove_handle(multi_.get(), found->second->easy());
+        curl().multi_remove_handle(multi_.get(), found->second->easy());
         transfers_.erase(found);
     }
 
     void proceed(TransferId id) {
         auto found = transfers_.find(id);
         if (found != transfers_.end() && !found->second->muted())
-            ::curl_easy_pause(found->second->easy(), CURLPAUSE_CONT);
+            curl().easy_pause(found->second->easy(), CURLPAUSE_CONT);
     }
 
     void collect() {
         int left = 0;
-        while (CURLMsg* message = ::curl_multi_info_read(multi_.get(), &left)) {
+        while (CURLMsg* message = curl().multi_info_read(multi_.get(), &left)) {
             if (message->msg != CURLMSG_DONE) continue;
             auto code = message->data.result;
             char* self = nullptr;
-            ::curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &self);
+            curl().easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &self);
             auto id = reinterpret_cast<Transfer*>(self)->id();
             auto found = transfers_.find(id);
             if (found == transfers_.end()) continue;
@@ -161,7 +166,7 @@ class CurlMulti::Impl {
             auto transfer = std::move(found->second);
             transfers_.erase(found);
             transfer->finish(code);
-            ::curl_multi_remove_handle(multi_.get(), transfer->easy());
+            curl().multi_remove_handle(multi_.get(), transfer->easy());
         }
     }
 

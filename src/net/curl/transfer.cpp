@@ -38,7 +38,7 @@ Transfer::~Transfer() {
     easy_.reset();
     for (auto* h = headers_; h != nullptr; h = h->next)
         ::explicit_bzero(h->data, std::strlen(h->data));
-    ::curl_slist_free_all(headers_);
+    curl().slist_free_all(headers_);
 }
 
 Status Transfer::addHeader(std::string_view name, std::string_view value) {
@@ -46,7 +46,7 @@ Status Transfer::addHeader(std::string_view name, std::string_view value) {
         return {ErrorCode::kInvalid, fmt::format("header {}: not allowed in HTTP", name)};
     // "Name:" alone would tell curl to leave the header out.
     auto line = value.empty() ? fmt::format("{};", name) : fmt::format("{}: {}", name, value);
-    auto* longer = ::curl_slist_append(headers_, line.c_str());
+    auto* longer = curl().slist_append(headers_, line.c_str());
     ::explicit_bzero(line.data(), line.size());
     if (longer == nullptr) return {ErrorCode::kInternal, "out of memory"};
     headers_ = longer;
@@ -57,25 +57,25 @@ void Transfer::setBody() {
     auto* e = easy();
     bool has_body = request_.body != nullptr;
     if (request_.method == "GET" && !has_body) {
-        ::curl_easy_setopt(e, CURLOPT_HTTPGET, 1L);
+        curl().easy_setopt(e, CURLOPT_HTTPGET, 1L);
         return;
     }
     if (request_.method == "HEAD") {
-        ::curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
+        curl().easy_setopt(e, CURLOPT_NOBODY, 1L);
         return;
     }
     if (has_body || request_.method == "POST") {
-        ::curl_easy_setopt(e, CURLOPT_POST, 1L);
-        ::curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE,
+        curl().easy_setopt(e, CURLOPT_POST, 1L);
+        curl().easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE,
                            static_cast<curl_off_t>(has_body ? request_.body->size() : 0));
-        ::curl_easy_setopt(e, CURLOPT_POSTFIELDS, has_body ? request_.body->data() : "");
+        curl().easy_setopt(e, CURLOPT_POSTFIELDS, has_body ? request_.body->data() : "");
     }
     if (request_.method != "POST")
-        ::curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, request_.method.c_str());
+        curl().easy_setopt(e, CURLOPT_CUSTOMREQUEST, request_.method.c_str());
 }
 
 Status Transfer::prepare() {
-    easy_.reset(::curl_easy_init());
+    easy_.reset(curl().easy_init());
     if (!easy_) return {ErrorCode::kInternal, "curl_easy_init failed"};
     auto now = os::systemClock().boot();
     if (request_.deadline.passed(now)) return {ErrorCode::kTimeout, "timed out"};
@@ -84,34 +84,34 @@ Status Transfer::prepare() {
     for (const auto& [name, value] : request_.secret_headers)
         AEGIS_CHECK(addHeader(name, value.reveal()));
     // curl would wait a second for a "100 Continue" before each larger body.
-    headers_ = ::curl_slist_append(headers_, "Expect:");
+    headers_ = curl().slist_append(headers_, "Expect:");
 
     auto* e = easy();
-    ::curl_easy_setopt(e, CURLOPT_PRIVATE, this);
-    ::curl_easy_setopt(e, CURLOPT_URL, request_.url.c_str());
-    ::curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    ::curl_easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
-    ::curl_easy_setopt(e, CURLOPT_PROXY, request_.proxy.c_str());
-    ::curl_easy_setopt(e, CURLOPT_NOPROXY, "");
-    ::curl_easy_setopt(e, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-    ::curl_easy_setopt(e, CURLOPT_HTTP09_ALLOWED, 0L);
-    ::curl_easy_setopt(e, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
-    ::curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    ::curl_easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
-    ::curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
-    ::curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1L);
-    ::curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
-    ::curl_easy_setopt(e, CURLOPT_USERAGENT, "aegis");
-    ::curl_easy_setopt(e, CURLOPT_HTTPHEADER, headers_);
-    ::curl_easy_setopt(e, CURLOPT_ERRORBUFFER, message_.data());
-    ::curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
+    curl().easy_setopt(e, CURLOPT_PRIVATE, this);
+    curl().easy_setopt(e, CURLOPT_URL, request_.url.c_str());
+    curl().easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl().easy_setopt(e, CURLOPT_FOLLOWLOCATION, 0L);
+    curl().easy_setopt(e, CURLOPT_PROXY, request_.proxy.c_str());
+    curl().easy_setopt(e, CURLOPT_NOPROXY, "");
+    curl().easy_setopt(e, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
+    curl().easy_setopt(e, CURLOPT_HTTP09_ALLOWED, 0L);
+    curl().easy_setopt(e, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
+    curl().easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl().easy_setopt(e, CURLOPT_TCP_NODELAY, 1L);
+    curl().easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
+    curl().easy_setopt(e, CURLOPT_SSL_VERIFYPEER, 1L);
+    curl().easy_setopt(e, CURLOPT_SSL_VERIFYHOST, 2L);
+    curl().easy_setopt(e, CURLOPT_USERAGENT, "aegis");
+    curl().easy_setopt(e, CURLOPT_HTTPHEADER, headers_);
+    curl().easy_setopt(e, CURLOPT_ERRORBUFFER, message_.data());
+    curl().easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS,
                        static_cast<long>(std::max<std::int64_t>(request_.connect_timeout_ms, 1)));
     if (!request_.deadline.isNever())
-        ::curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, static_cast<long>(request_.deadline.leftMs(now)));
-    ::curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, &Transfer::onWrite);
-    ::curl_easy_setopt(e, CURLOPT_WRITEDATA, this);
-    ::curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, &Transfer::onHeader);
-    ::curl_easy_setopt(e, CURLOPT_HEADERDATA, this);
+        curl().easy_setopt(e, CURLOPT_TIMEOUT_MS, static_cast<long>(request_.deadline.leftMs(now)));
+    curl().easy_setopt(e, CURLOPT_WRITEFUNCTION, &Transfer::onWrite);
+    curl().easy_setopt(e, CURLOPT_WRITEDATA, this);
+    curl().easy_setopt(e, CURLOPT_HEADERFUNCTION, &Transfer::onHeader);
+    curl().easy_setopt(e, CURLOPT_HEADERDATA, this);
     setBody();
     return {};
 }
@@ -168,12 +168,12 @@ void Transfer::takeHeaderLine(std::string_view line) {
 
 Error Transfer::errorOf(CURLcode code) const {
     if (reason_) return *reason_;
-    const char* said = message_[0] != '\0' ? message_.data() : ::curl_easy_strerror(code);
+    const char* said = message_[0] != '\0' ? message_.data() : curl().easy_strerror(code);
     auto text = fmt::format("{}: {}", originOf(request_.url), said);
     curl_off_t connected_us = 0;
     long sent_bytes = 0;
-    ::curl_easy_getinfo(easy(), CURLINFO_PRETRANSFER_TIME_T, &connected_us);
-    ::curl_easy_getinfo(easy(), CURLINFO_REQUEST_SIZE, &sent_bytes);
+    curl().easy_getinfo(easy(), CURLINFO_PRETRANSFER_TIME_T, &connected_us);
+    curl().easy_getinfo(easy(), CURLINFO_REQUEST_SIZE, &sent_bytes);
     switch (code) {
         case CURLE_OPERATION_TIMEDOUT: {
             bool late = request_.deadline.passed(os::systemClock().boot());

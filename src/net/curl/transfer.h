@@ -1,12 +1,11 @@
 #pragma once
 
-#include <curl/curl.h>
-
 #include <array>
 #include <memory>
 #include <string_view>
 
 #include "net/curl/curl_multi.h"
+#include "net/curl/library.h"
 
 /// The inside of CurlMulti: not for other rooms.
 namespace aegis::net {
@@ -34,7 +33,7 @@ class Transfer {
 
   private:
     struct EasyDeleter {
-        void operator()(CURL* easy) const { ::curl_easy_cleanup(easy); }
+        void operator()(CURL* easy) const { curl().easy_cleanup(easy); }
     };
     static std::size_t onWrite(char* bytes, std::size_t size, std::size_t count, void* self);
     static std::size_t onHeader(char* bytes, std::size_t size, std::size_t count, void* self);
