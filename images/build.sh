@@ -119,11 +119,13 @@ elif command -v debootstrap >/dev/null; then
     cp "$work/apt.conf" "$root/etc/apt/apt.conf.d/99mmdebstrap"
     if [[ -r /etc/resolv.conf ]]; then cp -L /etc/resolv.conf "$root/etc/resolv.conf"; fi
     mount -t proc proc "$root/proc"
-    timeout --foreground -k 60 1200 chroot "$root" sh -eu -c "apt-get -q update
+    # The caller's PATH need not suit what is in there.
+    timeout --foreground -k 60 1200 chroot "$root" /usr/bin/env PATH=/usr/sbin:/usr/bin:/sbin:/bin \
+        sh -eu -c "apt-get -q update
         apt-get -q -y --no-install-recommends install $packages
         apt-get clean" >&2
     cp "$work/finish.sh" "$root/finish.sh"
-    chroot "$root" sh /finish.sh >&2
+    chroot "$root" /bin/sh /finish.sh >&2
     rm "$root/finish.sh"
     umount "$root/proc"
     sh "$work/prune.sh" "$root"

@@ -12,6 +12,7 @@
 #include "os/fd.h"
 #include "os/files.h"
 #include "os/log_sink.h"
+#include "os/service_notify.h"
 #include "text/json.h"
 
 namespace aegis::program {
@@ -60,7 +61,9 @@ int serve(cli::Context& context, const config::Config& config, const std::string
     if (!running) return refuse(running.error());
     if (terminal != nullptr) terminal->reset();
     tell(fmt::format("ok {}\n", (*running)->address()));
+    os::notifyServiceManager(fmt::format("READY=1\nSTATUS=Listening at {}", (*running)->address()));
     daemon::waitForStop(**running);
+    os::notifyServiceManager("STOPPING=1");
     running->reset();
     return 0;
 }
