@@ -1,4 +1,4 @@
-// aegis daemon, image, config: the machine's own commands.
+// aegis daemon, image, config, doctor: the machine's own commands.
 
 #include "cli/node_commands.h"
 
@@ -77,6 +77,8 @@ void addNodeCommands(CLI::App& app, Context& context, const NodeCommands& node) 
     addDaemonCommands(app, context, node);
     addImageCommands(app, context, node);
     addConfigCommands(app, context, node);
+    auto* doctor = app.add_subcommand("doctor", "Check that this machine can run agents");
+    doctor->callback([&] { context.action = [&] { return node.doctor(context); }; });
 }
 
 }  // namespace aegis::cli

@@ -24,6 +24,7 @@ struct NodeCommands {
     std::function<int(Context&)> list_images;
     std::function<int(Context&)> validate_config;
     std::function<int(Context&)> dump_config;
+    std::function<int(Context&)> doctor;
 };
 
 }  // namespace aegis::cli

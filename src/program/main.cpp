@@ -20,5 +20,6 @@ int main(int argc, char** argv) {
     node.list_images = program::listImages;
     node.validate_config = program::validateConfig;
     node.dump_config = program::dumpConfig;
+    node.doctor = program::runDoctor;
     return cli::runApp(argc, argv, clock, connect, node);
 }

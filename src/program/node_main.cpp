@@ -12,26 +12,18 @@
 #include "os/fd.h"
 #include "os/files.h"
 #include "os/log_sink.h"
+#include "os/machine_probe.h"
 #include "os/service_notify.h"
 #include "text/json.h"
 
 namespace aegis::program {
 namespace {
 
+constexpr std::uint64_t kOpenFiles = 65'536;
+
 std::optional<std::string> env(std::string_view name) {
     const char* value = std::getenv(std::string(name).c_str());
     return value == nullptr ? std::nullopt : std::optional<std::string>(value);
-}
-
-Result<config::ParsedConfig> parse(const cli::GlobalFlags& flags) {
-    std::string path = flags.config.empty() ? "aegis-config.yaml" : flags.config;
-    auto text = os::readFile(path, config::kMaxConfigBytes);
-    bool missing = !text && text.error().code == ErrorCode::kNotFound;
-    if (missing && flags.config.empty()) return config::parseConfig("", path, ".", env);
-    if (!text) return Error(ErrorCode::kInvalid, text.error().message);
-    auto slash = path.find_last_of('/');
-    return config::parseConfig(*text, path,
-                               slash == std::string::npos ? "." : path.substr(0, slash), env);
 }
 
 /// Runs the daemon until it is told to stop. `ready_fd` gets "ok <address>\n" or "error …";
@@ -49,6 +41,7 @@ int serve(cli::Context& context, const config::Config& config, const std::string
         return context.fail(error);
     };
     daemon::blockSignals();
+    os::raiseOpenFiles(kOpenFiles);
     auto format = config.observability.log_format == "json" ? os::LogFormat::kJson
                                                             : os::LogFormat::kText;
     static os::FdLogSink sink(STDERR_FILENO, format);
@@ -121,8 +114,19 @@ int detach(cli::Context& context, const config::Config& config, const std::strin
 
 }  // namespace
 
+Result<config::ParsedConfig> parseConfigFile(const cli::GlobalFlags& flags) {
+    std::string path = flags.config.empty() ? "aegis-config.yaml" : flags.config;
+    auto text = os::readFile(path, config::kMaxConfigBytes);
+    bool missing = !text && text.error().code == ErrorCode::kNotFound;
+    if (missing && flags.config.empty()) return config::parseConfig("", path, ".", env);
+    if (!text) return Error(ErrorCode::kInvalid, text.error().message);
+    auto slash = path.find_last_of('/');
+    return config::parseConfig(*text, path,
+                               slash == std::string::npos ? "." : path.substr(0, slash), env);
+}
+
 Result<config::Config> loadConfig(const cli::GlobalFlags& flags, bool warn) {
-    AEGIS_TRY(auto parsed, parse(flags));
+    AEGIS_TRY(auto parsed, parseConfigFile(flags));
     if (warn) {
         for (const auto& warning : parsed.warnings)
             (void)os::writeAll(STDERR_FILENO, "warning: " + warning.str() + "\n");

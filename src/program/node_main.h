@@ -8,6 +8,8 @@ namespace aegis::program {
 /// The configuration that --config (or ./aegis-config.yaml) gives, with its warnings printed. A
 /// missing default file is an empty one; a missing file that was named is an error.
 Result<config::Config> loadConfig(const cli::GlobalFlags& flags, bool warn);
+/// The same, with the warnings in it instead of printed.
+Result<config::ParsedConfig> parseConfigFile(const cli::GlobalFlags& flags);
 Result<std::string> dataDirOf(const config::Config& config);
 
 int startDaemon(cli::Context& context, const cli::NodeCommands::Start& how);
@@ -17,5 +19,6 @@ int buildImage(cli::Context& context, const std::string& language, const std::st
 int listImages(cli::Context& context);
 int validateConfig(cli::Context& context);
 int dumpConfig(cli::Context& context);
+int runDoctor(cli::Context& context);
 
 }  // namespace aegis::program

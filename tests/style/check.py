@@ -37,6 +37,8 @@ ARROWS = {
     "tools/fs": BELOW + ["tools/args"],
     "tools": BELOW + ["tools/args", "tools/cmd", "tools/fs"],
     "runner": ["execution", "validation", "ports", "proto"],
+    # Looks at the machine as an adapter does; the engine and the daemon are handed in.
+    "doctor": ["config", "net/curl"],
     "service": ["text"],
     "service/local": ["service", "runner", "wire"],
     "api": ["service/local", "net"],
@@ -44,7 +46,7 @@ ARROWS = {
     "client": ["service", "net"],
     "cli": ["service", "os"],
     "daemon": ["api", "guest_api", "config", "net/curl"] + ADAPTERS,
-    "program": ["cli", "client", "daemon"],
+    "program": ["cli", "client", "daemon", "doctor"],
 }
 
 MACHINE = {
@@ -57,7 +59,7 @@ MACHINE = {
 }
 EVERYTHING = set(MACHINE)
 TOUCHES = {room: EVERYTHING for room in (
-    "os", "net", "net/curl", "daemon", "store/sqlite", "models", "sandbox/docker", "image",
+    "os", "net", "net/curl", "daemon", "doctor", "store/sqlite", "models", "sandbox/docker", "image",
     "volume", "tools", "tools/fs")}
 TOUCHES["runner"] = {"threads"}  # the core threads are its business; time comes from the Clock
 TOUCHES["program"] = {"forks"}  # --detach forks before there is a thread

@@ -1,0 +1,102 @@
+// aegis doctor: is this machine fit to run agents, and what to do where it is not.
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "client/http_service.h"
+#include "daemon/daemon.h"
+#include "daemon/node_facts.h"
+#include "doctor/doctor.h"
+#include "doctor/system_machine.h"
+#include "image/base_image.h"
+#include "os/clock.h"
+#include "os/files.h"
+#include "program/node_main.h"
+#include "sandbox/docker/engine.h"
+
+namespace aegis::program {
+namespace {
+
+constexpr std::int64_t kWithinMs = 4500;
+
+/// The manual's configuration, or the defaults and why it cannot be used.
+doctor::Subject subjectOf(const cli::GlobalFlags& flags) {
+    doctor::Subject subject;
+    subject.version = AEGIS_VERSION;
+    subject.config_path = flags.config.empty() ? "aegis-config.yaml" : flags.config;
+    subject.config_found = ::access(subject.config_path.c_str(), F_OK) == 0;
+    subject.daemon_addr = flags.daemon_addr;
+    auto parsed = parseConfigFile(flags);
+    auto refuse = [&subject](const Error& error) {
+        if (!subject.config_error) subject.config_error = error;
+    };
+    if (parsed) {
+        subject.config = std::move(parsed->config);
+        subject.config_warnings = std::move(parsed->warnings);
+        if (auto fit = config::checkServable(subject.config); !fit) refuse(fit.error());
+    } else {
+        refuse(parsed.error());
+    }
+    if (auto dir = dataDirOf(subject.config))
+        subject.data_dir = *dir;
+    else
+        refuse(dir.error());
+    const auto facts = daemon::nodeFacts(subject.config, {});
+    subject.process_needed = facts.default_isolation == agent::Isolation::kProcess;
+    subject.docker_needed = !facts.isolations.contains(agent::Isolation::kProcess) ||
+                            facts.default_isolation == agent::Isolation::kDocker;
+    auto installation = daemon::findInstallation();
+    if (!installation) {
+        refuse(installation.error());
+    } else if (auto recipes = image::listBaseImages(installation->images_dir)) {
+        for (const auto& recipe : *recipes)
+            subject.recipes.push_back(recipe.reference());
+    }
+    return subject;
+}
+
+doctor::Peers peersOf(const config::Config& config, std::string token) {
+    doctor::Peers peers;
+    auto host = config.runtime.docker_host;
+    peers.engine = [host](Deadline deadline) -> Result<std::string> {
+        AEGIS_TRY(auto endpoint, sandbox::parseDockerHost(host));
+        sandbox::Engine engine(std::move(endpoint));
+        AEGIS_TRY(auto version, engine.version(deadline));
+        return fmt::format("version {} (API {}) at {}", version.engine, version.api, host);
+    };
+    peers.image = [host](const std::string& reference, Deadline deadline) -> Status {
+        AEGIS_TRY(auto endpoint, sandbox::parseDockerHost(host));
+        sandbox::Engine engine(std::move(endpoint));
+        auto info = engine.inspectImage(reference, deadline);
+        return info ? Status{} : Status{std::move(info.error())};
+    };
+    peers.daemon = [token = std::move(token)](const std::string& address) -> Result<json::Value> {
+        AEGIS_TRY(auto service,
+                  client::HttpService::create({address, Secret(token)}, os::systemClock()));
+        return service->nodeStatus({});
+    };
+    return peers;
+}
+
+}  // namespace
+
+int runDoctor(cli::Context& context) {
+    auto subject = subjectOf(context.flags);
+    auto token = context.flags.token;
+    if (token.empty()) token = subject.config.server.token.reveal();
+    // Shared: see doctor::examine.
+    std::shared_ptr<doctor::Machine> machine =
+        doctor::systemMachine(peersOf(subject.config, std::move(token)));
+    auto report = doctor::examine(machine, std::move(subject), kWithinMs);
+    if (context.format() == cli::OutputFormat::kTable)
+        context.print(report.text(context.color()));
+    else
+        context.printValue(report.toJson());
+    // A check that hangs must not keep the program, whose ordinary end would wait for it.
+    if (report.late) std::_Exit(report.exitCode());
+    return report.exitCode();
+}
+
+}  // namespace aegis::program
