@@ -22,8 +22,11 @@ Deadline in(std::int64_t ms) { return Deadline::in(os::systemClock().boot(), ms)
 
 }  // namespace
 
-Connection::Connection(Server::Impl& server, os::Fd accepted)
-    : since(os::systemClock().boot()), socket(std::move(accepted)), server_(server) {}
+Connection::Connection(Server::Impl& server, os::Fd accepted, std::string peer)
+    : since(os::systemClock().boot()),
+      socket(std::move(accepted)),
+      server_(server),
+      peer_(std::move(peer)) {}
 
 void Connection::run() {
     scratch_.resize(kReadBytes);
@@ -125,7 +128,6 @@ Connection::Step Connection::admit(Request& request) {
     request.path = std::move(target->path);
     request.query = std::move(target->query);
     request.peer.kind = server_.kind;
-    if (peer_.empty()) peer_ = os::peerName(socket.get());
     request.peer.address = peer_;
     if (server_.kind != PeerKind::kUnix) return {};
     auto cred = os::peerCred(socket.get());
@@ -205,13 +207,12 @@ bool Connection::answer(const Request& request) {
 /// Completes what a request's end is told with, and tells it.
 void Connection::tell(Answered answered) {
     if (!server_.options.on_answered) return;
-    auto peer = peer_.empty() ? os::peerName(socket.get()) : peer_;
     if (has_head_) {
         answered.method = head_.method;
         answered.us = (os::systemClock().boot().ns - head_at_.ns) / 1000;
     }
     answered.path = path_;
-    answered.peer = peer;
+    answered.peer = peer_;
     server_.options.on_answered(answered);
 }
 

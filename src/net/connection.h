@@ -21,6 +21,7 @@ class Server::Impl {
 
     Status listen(os::Fd listener, std::string unix_path);
     void onAccept(os::Fd socket);
+    void begin(os::Fd socket, std::string peer);
     void stop(Deadline deadline);
     std::size_t open() const;
 
@@ -54,7 +55,7 @@ class Server::Impl {
 /// One accepted socket and the thread that serves it.
 class Connection {
   public:
-    Connection(Server::Impl& server, os::Fd socket);
+    Connection(Server::Impl& server, os::Fd socket, std::string peer);
 
     /// Serves requests until the connection is over.
     void run();
@@ -99,7 +100,7 @@ class Connection {
     std::string buffer_;  ///< received, not yet consumed
     wire::RequestHead head_;
     std::string path_;
-    std::string peer_;  ///< asked for once: the socket may be gone when it is told
+    std::string peer_;  ///< asked for once: the socket may be gone when it is told, or not its own
     BootTime head_at_;
     bool has_head_ = false;  ///< head_ is that of the request under way
     std::size_t requests_ = 0;

@@ -9,12 +9,15 @@ namespace {
 
 Error malformed(std::string_view text) {
     return {ErrorCode::kInvalid, fmt::format("\"{}\" is no address", text),
-            "use host:port, http://host:port or unix:///path"};
+            "use host:port, http://host:port, https://host:port or unix:///path"};
 }
 
 }  // namespace
 
-std::string Endpoint::str() const { return is_unix ? "unix://" + path : authority(); }
+std::string Endpoint::str() const {
+    if (is_unix) return "unix://" + path;
+    return is_tls ? "https://" + authority() : authority();
+}
 
 std::string Endpoint::authority() const {
     if (is_unix) return "localhost";
@@ -31,9 +34,9 @@ Result<Endpoint> parseEndpoint(std::string_view text, std::uint16_t default_port
         if (!out.path.starts_with('/')) return malformed(text);
         return out;
     }
-    if (rest.starts_with("https://"))
-        return {ErrorCode::kUnsupported, fmt::format("{}: https is not spoken here", text)};
-    if (rest.starts_with("http://")) rest.remove_prefix(7);
+    out.is_tls = rest.starts_with("https://");
+    if (out.is_tls) rest.remove_prefix(8);
+    if (!out.is_tls && rest.starts_with("http://")) rest.remove_prefix(7);
     if (rest.ends_with('/')) rest.remove_suffix(1);
     auto colon = rest.rfind(':');
     if (rest.starts_with('[')) {

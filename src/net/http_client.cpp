@@ -53,7 +53,8 @@ struct HttpConnection::Exchange {
     bool stopped = false;         ///< on_chunk said so
 };
 
-HttpConnection::HttpConnection(Endpoint endpoint) : endpoint_(std::move(endpoint)) {}
+HttpConnection::HttpConnection(Endpoint endpoint, Connector connector)
+    : endpoint_(std::move(endpoint)), connector_(std::move(connector)) {}
 HttpConnection::~HttpConnection() = default;
 
 void HttpConnection::cancel() { cancel_.signal(); }
@@ -108,7 +109,12 @@ Result<ClientResponse> HttpConnection::attempt(Exchange& exchange) {
 Status HttpConnection::connect(Deadline deadline) {
     buffer_.clear();
     if (fd_) return {};
-    if (endpoint_.is_unix) {
+    if (endpoint_.is_tls) {
+        if (!connector_)
+            return {ErrorCode::kUnsupported,
+                    fmt::format("{}: https is not spoken here", endpoint_.str())};
+        AEGIS_TRY(fd_, connector_(endpoint_, deadline, cancel_.fd()));
+    } else if (endpoint_.is_unix) {
         AEGIS_TRY(fd_, os::connectUnix(endpoint_.path, deadline));
     } else {
         AEGIS_TRY(fd_, os::connectTcp(endpoint_.host, endpoint_.port, deadline, cancel_.fd()));

@@ -12,23 +12,25 @@
 #include "os/socket.h"
 #include "wire/http1.h"
 
-/// A small blocking HTTP/1.1 client over TCP or a unix socket: no TLS, no proxy, no redirects.
+/// A small blocking HTTP/1.1 client over TCP or a unix socket: no proxy, no redirects, and TLS only
+/// through a Connector (net/tls/tunnel.h).
 namespace aegis::net {
 
 struct Endpoint {
     bool is_unix = false;
+    bool is_tls = false;
     std::string host;  ///< without brackets
     std::uint16_t port = 0;
     std::string path;  ///< of a unix socket
 
-    /// As a user reads it: "localhost:9090", "unix:///run/x.sock".
+    /// As a user reads it: "localhost:9090", "https://host:9090", "unix:///run/x.sock".
     std::string str() const;
     /// For the Host field; "localhost" for a unix socket.
     std::string authority() const;
 };
 
-/// "host:port", "http://host:port", "[::1]:port", "unix:///path". Without a port: `default_port`,
-/// or kInvalid if that is 0. kUnsupported for https, kInvalid for anything else.
+/// "host:port", "http://host:port", "https://host:port", "[::1]:port", "unix:///path". Without a
+/// port: `default_port`, or kInvalid if that is 0. kInvalid for anything else.
 Result<Endpoint> parseEndpoint(std::string_view text, std::uint16_t default_port = 0);
 
 /// The next piece of a streamed upload; empty at its end. An error ends the request with that
@@ -60,7 +62,11 @@ using OnChunk = std::function<bool(std::string_view chunk)>;
 /// 400 and above is an answer, not an error.
 class HttpConnection {
   public:
-    explicit HttpConnection(Endpoint endpoint);
+    /// Makes a socket that speaks plain text to an endpoint that speaks TLS.
+    using Connector =
+        std::function<Result<os::Fd>(const Endpoint& endpoint, Deadline deadline, int cancel_fd)>;
+    /// Without a connector, https ends with kUnsupported.
+    explicit HttpConnection(Endpoint endpoint, Connector connector = {});
     ~HttpConnection();
     HttpConnection(const HttpConnection&) = delete;
     HttpConnection& operator=(const HttpConnection&) = delete;
@@ -89,6 +95,7 @@ class HttpConnection {
     Result<std::size_t> fill(Exchange& exchange);
 
     Endpoint endpoint_;
+    Connector connector_;
     os::Fd fd_;
     os::EventFd cancel_;
     std::string buffer_;  ///< received, not yet consumed

@@ -48,7 +48,10 @@ TEST(Endpoint, Forms) {
     EXPECT_EQ(parseEndpoint("h", 9090)->port, 9090);
     EXPECT_EQ(parseEndpoint("[::1]", 9090)->host, "::1");
     EXPECT_EQ(parseEndpoint("unix:///run/x.sock")->path, "/run/x.sock");
-    EXPECT_EQ(parseEndpoint("https://h:1").error().code, ErrorCode::kUnsupported);
+    auto secure = parseEndpoint("https://h:1");
+    ASSERT_TRUE(secure);
+    EXPECT_TRUE(secure->is_tls);
+    EXPECT_EQ(secure->str(), "https://h:1");
     for (auto* bad : {"", "h", ":80", "h:", "h:x", "h:99999", "h:0", "::1", "[::1", "[::1]x",
                       "h:1/x", "unix://x", "a b:1", "u@h:1"})
         EXPECT_FALSE(parseEndpoint(bad)) << bad;

@@ -52,15 +52,23 @@ Status Server::Impl::listen(os::Fd listener, std::string unix_path) {
 }
 
 void Server::Impl::onAccept(os::Fd socket) {
+    auto peer = os::peerName(socket.get());
+    if (!options.secure) return begin(std::move(socket), std::move(peer));
+    options.secure(std::move(socket),
+                   [this, peer](os::Fd plain) { begin(std::move(plain), peer); });
+}
+
+void Server::Impl::begin(os::Fd socket, std::string peer) {
     // shared_ptr: std::function must be copyable; the task is its only owner.
     std::shared_ptr<Connection> connection;
     {
         std::lock_guard lock(mutex);
+        if (stopped_) return;
         auto general = options.max_connections -
                        std::min(options.reserved_connections, options.max_connections);
         if (live() >= general) evictOne();
         if (live() >= options.max_connections) return turnAway(socket);
-        connection = std::make_shared<Connection>(*this, std::move(socket));
+        connection = std::make_shared<Connection>(*this, std::move(socket), std::move(peer));
         connection->in_reserve = live() >= general;
         connections_.insert(connection.get());
     }

@@ -138,6 +138,10 @@ struct ServerOptions {
     std::int64_t idle_time_ms = 60'000;       ///< between requests
     std::int64_t write_progress_ms = 30'000;  ///< the client must take at least a byte in this time
     std::size_t max_requests = 100'000;       ///< on one connection, then it is closed
+    /// Set: accepted sockets go through it, and what it makes of each (the plain end of a TLS
+    /// connection) is served. Called on the accepting thread, `ready` on any; neither blocks. It
+    /// must not call `ready` any more when the server is destroyed.
+    std::function<void(os::Fd accepted, std::function<void(os::Fd plain)> ready)> secure;
     /// Called on the connection's thread after each answer and refusal; must not block.
     std::function<void(const Answered&)> on_answered;
 
