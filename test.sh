@@ -67,7 +67,7 @@ baseImage() {
     fi
 }
 
-must packages scripts/install-deps.sh build run test
+must packages scripts/install-deps.sh build run package test
 must build scripts/build.sh build -DCMAKE_BUILD_TYPE=RelWithDebInfo -DAEGIS_TESTS=ON
 if ! scripts/engine.sh status; then engine_is_ours=1; fi
 must engine scripts/engine.sh start
@@ -76,6 +76,7 @@ must image baseImage
 unitTests unit build
 suite golden python3 tests/golden/run.py --aegis build/aegis
 suite e2e python3 tests/e2e/run.py --aegis build/aegis
+suite package python3 -B tests/package/run.py --build build
 
 if [[ -z ${AEGIS_SKIP_SANITIZERS:-} ]]; then
     export UBSAN_OPTIONS=print_stacktrace=1

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing for the named purposes on Debian 12, and nothing if nothing is missing.
 #
-#   scripts/install-deps.sh [build] [run] [test] [bench] [fuzz] [tidy]
+#   scripts/install-deps.sh [build] [run] [package] [test] [bench] [fuzz] [tidy]
 #                                           default: build run
 #
 # Needs root or sudo, but only when a package is missing.
@@ -10,6 +10,7 @@ set -euo pipefail
 build=(g++ cmake ninja-build ccache mold pkg-config python3 libboost1.81-dev libboost-json1.81-dev
     libfmt-dev libyaml-dev libre2-dev libssl-dev libsqlite3-dev libcurl4-openssl-dev libcli11-dev)
 run=(mmdebstrap e2fsprogs mount ca-certificates)
+package=(dpkg-dev file gzip lintian)
 bench=(curl)
 test=(libgtest-dev json-schema-test-suite jq procps)
 fuzz=(clang-19 libclang-rt-19-dev)
@@ -26,12 +27,13 @@ for purpose in "$@"; do
         if ! command -v docker >/dev/null || ! { command -v dockerd >/dev/null ||
             docker info >/dev/null 2>&1; }; then wanted+=(docker.io); fi
         ;;
+    package) wanted+=("${package[@]}") ;;
     bench) wanted+=("${bench[@]}") ;;
     test) wanted+=("${test[@]}") ;;
     fuzz) wanted+=("${fuzz[@]}") ;;
     tidy) wanted+=("${tidy[@]}") ;;
     *)
-        echo "error: unknown purpose $purpose (expected build, run, test, bench, fuzz or tidy)" >&2
+        echo "error: unknown purpose $purpose (expected build, run, package, test, bench, fuzz or tidy)" >&2
         exit 2
         ;;
     esac
