@@ -68,6 +68,7 @@ class ApiRoutes {
     void executionEvents(Call& call);
     void streamExecution(Call& call);
     void nodeEvents(Call& call);
+    void streamNodeEvents(Call& call, const service::NodeEventQuery& query);
     void listVolumes(Call& call);
     void getVolume(Call& call);
     void deleteVolume(Call& call);

@@ -162,28 +162,6 @@ void ApiRoutes::executionEvents(Call& call) {
                                         static_cast<int>(*limit)));
 }
 
-void ApiRoutes::nodeEvents(Call& call) {
-    auto limit = intParameter(call.request, "limit", 100, 1, kMaxPage);
-    if (!limit) {
-        sendError(call.writer, limit.error());
-        return;
-    }
-    std::string cursor(call.request.query.get("after"));
-    auto page = journal_.nodeEvents(cursor, static_cast<std::size_t>(*limit));
-    if (!page) {
-        sendError(call.writer, page.error());
-        return;
-    }
-    json::Array items;
-    for (auto& event : *page) {
-        cursor = event.cursor;
-        event.event["cursor"] = event.cursor;
-        items.push_back(std::move(event.event));
-    }
-    sendJson(call.writer, 200,
-             json::Object{{"items", std::move(items)}, {"next_cursor", cursor}});
-}
-
 void ApiRoutes::streamExecution(Call& call) {
     auto row = service_.resolveExecution(call.captured[0]);
     auto after = intParameter(call.request, "after", 0, 0, INT64_MAX);

@@ -212,12 +212,8 @@ Result<json::Value> HttpService::executionEvents(const Principal&, const std::st
                            limit));
 }
 
-Result<HttpService::StreamEnd> HttpService::stream(const std::string& execution,
-                                                   std::uint64_t& after,
-                                                   const service::EventCallback& callback,
-                                                   bool& moved) {
-    auto request =
-        make("GET", fmt::format("/v1/executions/{}/stream?after={}", encode(execution), after));
+Result<HttpService::StreamEnd> HttpService::stream(const std::string& target, const Take& take) {
+    auto request = make("GET", target);
     request.headers.set("Accept", "text/event-stream");
     auto end = StreamEnd::kLost;
     int status = 0;
@@ -227,19 +223,12 @@ Result<HttpService::StreamEnd> HttpService::stream(const std::string& execution,
     auto on_event = [&](const wire::SseEvent& sse) {
         if (end != StreamEnd::kLost) return;
         auto event = json::parse(sse.data);
-        if (!event) {
+        if (event) {
+            end = take(*event);
+        } else {
             bad = std::move(event.error()).within("the daemon's event");
             end = StreamEnd::kStopped;
-            return;
         }
-        auto seq = static_cast<std::uint64_t>(json::getInt(*event, "seq"));
-        if (seq <= after) return;
-        after = seq;
-        moved = true;
-        if (!callback(*event))
-            end = StreamEnd::kStopped;
-        else if (isTerminalType(json::getString(*event, "type")))
-            end = StreamEnd::kTerminal;
     };
     // The connection of its own: this one is left in the middle of an answer when the watch ends.
     net::HttpConnection connection(endpoint_);
@@ -271,20 +260,18 @@ Result<HttpService::StreamEnd> HttpService::stream(const std::string& execution,
     return end;
 }
 
-Status HttpService::watchExecution(const Principal&, const std::string& execution,
-                                   std::uint64_t after, std::int64_t patience_ms,
-                                   const service::EventCallback& callback) {
+Status HttpService::follow(const std::function<std::string()>& target, const Take& take,
+                           std::int64_t patience_ms, const std::string& hint) {
     constexpr std::int64_t kFirstPauseMs = 50;
     constexpr std::int64_t kLongestPauseMs = 2000;
-    // The reference is resolved once: "@last" must not become another execution after a restart.
-    auto record = getExecution({}, execution);
-    if (!record) return record.error();
-    std::string id(json::getString(*record, "id"));
     auto give_up = Deadline::in(clock_.boot(), patience_ms);
     auto pause_ms = kFirstPauseMs;
     while (true) {
         bool moved = false;
-        auto end = stream(id, after, callback, moved);
+        auto end = stream(target(), [&](const json::Value& event) {
+            moved = true;
+            return take(event);
+        });
         bool retry = end ? *end == StreamEnd::kLost
                          : end.error().code == ErrorCode::kUnavailable;
         if (!end && !retry) return explain(end.error());
@@ -296,11 +283,61 @@ Status HttpService::watchExecution(const Principal&, const std::string& executio
         if (give_up.passed(clock_.boot())) {
             return {ErrorCode::kUnreachable,
                     fmt::format("the daemon at {} cannot be reached any more", endpoint_.str()),
-                    fmt::format("watch again with: aegis execution watch {}", id)};
+                    hint};
         }
         os::pauseMs(pause_ms);
         pause_ms = std::min(pause_ms * 2, kLongestPauseMs);
     }
+}
+
+Status HttpService::watchExecution(const Principal&, const std::string& execution,
+                                   std::uint64_t after, std::int64_t patience_ms,
+                                   const service::EventCallback& callback) {
+    // The reference is resolved once: "@last" must not become another execution after a restart.
+    auto record = getExecution({}, execution);
+    if (!record) return record.error();
+    std::string id(json::getString(*record, "id"));
+    auto target = [&] {
+        return fmt::format("/v1/executions/{}/stream?after={}", encode(id), after);
+    };
+    auto take = [&](const json::Value& event) {
+        auto seq = static_cast<std::uint64_t>(json::getInt(event, "seq"));
+        if (seq <= after) return StreamEnd::kLost;
+        after = seq;
+        if (!callback(event)) return StreamEnd::kStopped;
+        return isTerminalType(json::getString(event, "type")) ? StreamEnd::kTerminal
+                                                              : StreamEnd::kLost;
+    };
+    return follow(target, take, patience_ms,
+                  fmt::format("watch again with: aegis execution watch {}", id));
+}
+
+std::string HttpService::nodeEventsTarget(const service::NodeEventQuery& query) const {
+    QueryText text;
+    text.add("after", query.after).add("agent_id", query.agent);
+    text.add("since", query.since ? query.since->rfc3339() : "");
+    for (const auto& type : query.types) text.add("type", type);
+    text.add("limit", std::to_string(query.limit));
+    return "/v1/events" + text.str();
+}
+
+Result<json::Value> HttpService::nodeEvents(const Principal&,
+                                            const service::NodeEventQuery& query) {
+    return get(nodeEventsTarget(query));
+}
+
+Status HttpService::watchNodeEvents(const Principal&, const service::NodeEventQuery& query,
+                                    std::int64_t patience_ms,
+                                    const service::EventCallback& callback) {
+    // Asked for once: that a daemon which was never there is waited for helps nobody.
+    auto from = query;
+    AEGIS_TRY([[maybe_unused]] auto page, get(nodeEventsTarget(query)));
+    auto take = [&](const json::Value& event) {
+        from.after = json::getString(event, "cursor");
+        return callback(event) ? StreamEnd::kLost : StreamEnd::kStopped;
+    };
+    return follow([&] { return nodeEventsTarget(from); }, take, patience_ms,
+                  "follow again with: aegis events --follow");
 }
 
 Result<json::Value> HttpService::listVolumes(const Principal&) { return get("/v1/volumes"); }

@@ -52,6 +52,11 @@ class HttpService : public service::Service {
     Status watchExecution(const service::Principal& who, const std::string& execution,
                           std::uint64_t after, std::int64_t patience_ms,
                           const service::EventCallback& callback) override;
+    Result<json::Value> nodeEvents(const service::Principal& who,
+                                   const service::NodeEventQuery& query) override;
+    Status watchNodeEvents(const service::Principal& who, const service::NodeEventQuery& query,
+                           std::int64_t patience_ms,
+                           const service::EventCallback& callback) override;
     Result<json::Value> listVolumes(const service::Principal& who) override;
     Result<json::Value> getVolume(const service::Principal& who,
                                   const std::string& volume) override;
@@ -59,8 +64,9 @@ class HttpService : public service::Service {
     Result<json::Value> nodeStatus(const service::Principal& who) override;
 
   private:
-    /// How one attempt at a stream ended.
+    /// How one attempt at a stream ended; of one event, kLost: go on.
     enum class StreamEnd : std::uint8_t { kTerminal, kStopped, kLost };
+    using Take = std::function<StreamEnd(const json::Value&)>;
     HttpService(net::Endpoint endpoint, Secret token, Clock& clock);
     net::ClientRequest make(std::string method, std::string target, std::string body = {}) const;
     Result<json::Value> call(const net::ClientRequest& request, std::int64_t timeout_ms);
@@ -69,8 +75,12 @@ class HttpService : public service::Service {
                              std::int64_t timeout_ms = 60'000);
     Status remove(std::string target);
     Error explain(Error error) const;
-    Result<StreamEnd> stream(const std::string& execution, std::uint64_t& after,
-                             const service::EventCallback& callback, bool& moved);
+    Result<StreamEnd> stream(const std::string& target, const Take& take);
+    /// Streams until `take` ends it, again from target() whenever the stream is lost, for at most
+    /// `patience` without an event.
+    Status follow(const std::function<std::string()>& target, const Take& take,
+                  std::int64_t patience_ms, const std::string& hint);
+    std::string nodeEventsTarget(const service::NodeEventQuery& query) const;
 
     net::Endpoint endpoint_;
     Secret token_;

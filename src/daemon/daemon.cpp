@@ -93,6 +93,7 @@ struct Daemon::Parts {
     std::unique_ptr<tools::ToolTable> tools;
     std::unique_ptr<runner::Runner> runner;
     service::EventHub hub;
+    std::unique_ptr<service::NodeFeed> feed;
     std::unique_ptr<service::LocalService> service;
     std::unique_ptr<net::StreamHub> streams;
     std::unique_ptr<api::ApiRoutes> api;
@@ -160,12 +161,15 @@ void Daemon::Parts::makeCore() {
                             *tools, *volumes, {{"docker", docker.get()}}},
         std::move(runner_options));
     guests = std::make_unique<guest_api::GuestRoutes>(*runner, clock, acceptor);
+    feed = std::make_unique<service::NodeFeed>(store->journal());
     store->journal().observe([this](const ExecutionId& id, const AgentId& agent,
                                     const std::vector<execution::Event>& events) {
         hub.publish(id, agent, events);
+        feed->poke();
     });
     service = std::make_unique<service::LocalService>(service::LocalParts{
         clock, random, store->journal(), store->registry(), *models, *volumes, *runner, hub,
+        *feed,
         [this] { return currentFacts(); }, [this] { return status(); }});
 }
 

@@ -330,6 +330,17 @@ std::string_view typeName(const Event& event) {
     return kTypeNames[event.data.index()];
 }
 
+std::vector<std::string> eventTypes() {
+    std::vector<std::string> out;
+    for (auto type : kTypeNames) {
+        if (type == "EgressDecided")
+            out.insert(out.end(), {"EgressAllowed", "EgressDenied"});
+        else
+            out.emplace_back(type);
+    }
+    return out;
+}
+
 int encodingVersion(const Event&) { return kVersion; }
 
 json::Object encodeData(const Event& event) {

@@ -269,6 +269,9 @@ Durability durabilityOf(const Event& event);
 /// The type's name as users see it: "ExecutionCreated", "EgressAllowed", ...
 std::string_view typeName(const Event& event);
 
+/// All of them.
+std::vector<std::string> eventTypes();
+
 /// The version of the encoding that this build writes, for each type.
 int encodingVersion(const Event& event);
 

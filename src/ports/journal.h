@@ -72,8 +72,24 @@ struct ExecutionPage {
 
 /// An event of the whole node, with what the API needs to show it.
 struct NodeEvent {
-    std::string cursor;  ///< opaque; pass it as `after`
+    std::string cursor;      ///< opaque; pass it as `after`
+    std::int64_t order = 0;  ///< grows with each event of the node, in commit order
+    UtcTime time;
+    std::string agent_name;
     json::Object event;  ///< already in the API's form
+};
+struct NodeEventFilter {
+    std::string cursor;  ///< of an event or a page; empty: from the first
+    std::optional<UtcTime> since;
+    std::string agent;               ///< exact name (live or archived) or full id; empty: all
+    std::vector<std::string> types;  ///< empty: all
+    std::size_t limit = 100;
+};
+struct NodeEventPage {
+    std::vector<NodeEvent> events;
+    /// Everything up to here was looked at, whether it passed the filter or not.
+    std::string cursor;
+    std::int64_t order = 0;
 };
 
 /// The append-only store of executions: the one truth. Appends are written by one thread in group
@@ -104,9 +120,9 @@ class Journal {
     /// Removes an ended execution with its events and bodies (kConflict if it has not ended).
     virtual Status remove(const ExecutionId& id) = 0;
 
-    /// The node's events, agents' too, after `cursor` ("" = from the first), in commit order.
-    virtual Result<std::vector<NodeEvent>> nodeEvents(const std::string& cursor,
-                                                      std::size_t limit) = 0;
+    /// The node's events, agents' too, after the cursor, in commit order. A page that is not full
+    /// ends at the newest.
+    virtual Result<NodeEventPage> nodeEvents(const NodeEventFilter& filter) = 0;
 
     /// Called on the writer's thread after each commit, in commit order, with what became visible.
     using Observer = std::function<void(const ExecutionId&, const AgentId&,

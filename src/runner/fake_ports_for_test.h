@@ -68,7 +68,7 @@ class FakeJournal : public ports::Journal {
         return unsupported();
     }
     Status remove(const ExecutionId&) override { return unsupported(); }
-    Result<std::vector<ports::NodeEvent>> nodeEvents(const std::string&, std::size_t) override {
+    Result<ports::NodeEventPage> nodeEvents(const ports::NodeEventFilter&) override {
         return unsupported();
     }
     void observe(Observer) override {}

@@ -52,6 +52,15 @@ struct ExecuteRequest {
     std::optional<std::int64_t> timeout_ms;
 };
 
+/// The node's events, agents' too.
+struct NodeEventQuery {
+    std::string after;               ///< opaque cursor of an event or a page; "" from the first
+    std::optional<UtcTime> since;    ///< those at or after it
+    std::string agent;               ///< name (archived bearers too), id or unique prefix
+    std::vector<std::string> types;  ///< "" for all
+    int limit = 100;                 ///< of a page
+};
+
 /// Receives events in order, each exactly once, as the API encodes them. Return false to stop.
 using EventCallback = std::function<bool(const json::Value& event)>;
 
@@ -101,6 +110,14 @@ class Service {
     virtual Status watchExecution(const Principal& who, const std::string& execution,
                                   std::uint64_t after, std::int64_t patience_ms,
                                   const EventCallback& callback) = 0;
+
+    /// A page in commit order: {"items":[event + "agent_name" and "cursor"],"next_cursor"}. One that
+    /// is not full ends at the newest event; "next_cursor" goes on from it then too.
+    virtual Result<json::Value> nodeEvents(const Principal& who, const NodeEventQuery& query) = 0;
+    /// Every event behind the cursor, live, until the callback returns false; none is skipped or
+    /// repeated. Re-joins by itself where the transport breaks, for at most `patience`.
+    virtual Status watchNodeEvents(const Principal& who, const NodeEventQuery& query,
+                                   std::int64_t patience_ms, const EventCallback& callback) = 0;
 
     virtual Result<json::Value> listVolumes(const Principal& who) = 0;
     virtual Result<json::Value> getVolume(const Principal& who, const std::string& volume) = 0;

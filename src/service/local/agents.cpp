@@ -113,12 +113,14 @@ Result<json::Value> LocalService::deploy(const Principal&, const std::vector<Man
                 {"name", checked.parsed.manifest.metadata.name},
                 {"result", "valid"},
                 {"warnings", warningsOf(checked)},
+                {"manifest_yaml", checked.parsed.source},
                 {"manifest", agent::manifestToJson(checked.parsed.manifest)}});
         }
     } else {
         std::vector<ports::NewRevision> revisions;
         for (const auto& checked : all) revisions.push_back(revisionOf(checked.parsed));
         AEGIS_TRY(auto results, p_.registry.deploy(revisions));
+        p_.feed.poke();
         for (std::size_t i = 0; i < results.size(); ++i) {
             auto record = agentRecord(results[i].record, true);
             record["result"] = resultName(results[i].what);
@@ -177,6 +179,7 @@ Result<json::Value> LocalService::agentVersions(const Principal&, const std::str
 Result<json::Value> LocalService::setStatus(const std::string& agent, ports::AgentStatus status) {
     AEGIS_TRY(auto record, resolveAgent(agent));
     AEGIS_TRY(auto changed, p_.registry.setStatus(record.id, status));
+    p_.feed.poke();
     return json::Value(agentRecord(changed, true));
 }
 

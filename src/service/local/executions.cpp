@@ -222,12 +222,7 @@ Result<json::Value> LocalService::listExecutions(const Principal&, const ListExe
             return Error(ErrorCode::kInvalid, fmt::format("unknown status \"{}\"", query.status),
                          "one of pending, running, completed, failed, cancelled");
     }
-    filter.agent = query.agent;
-    if (!query.agent.empty()) {
-        auto agent = resolveAgent(query.agent);
-        // A name means its archived bearers too; only a prefix has to become an id here.
-        if (agent && agent->name != query.agent) filter.agent = agent->id.str();
-    }
+    AEGIS_TRY(filter.agent, agentFilter(query.agent));
     filter.since = query.since;
     filter.labels = query.labels;
     filter.limit = query.limit;

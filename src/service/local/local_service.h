@@ -5,6 +5,7 @@
 #include "ports/registry.h"
 #include "runner/runner.h"
 #include "service/local/event_hub.h"
+#include "service/local/node_feed.h"
 #include "service/local/records.h"
 #include "service/local/watch.h"
 #include "service/service.h"
@@ -21,6 +22,7 @@ struct LocalParts {
     ports::Volumes& volumes;
     runner::Runner& runner;
     EventHub& hub;
+    NodeFeed& feed;
     /// What this node offers now.
     std::function<agent::NodeFacts()> facts;
     /// What `daemon status` shows beside what the service knows.
@@ -55,6 +57,10 @@ class LocalService : public Service {
     Status watchExecution(const Principal& who, const std::string& execution, std::uint64_t after,
                           std::int64_t patience_ms, const EventCallback& callback) override;
 
+    Result<json::Value> nodeEvents(const Principal& who, const NodeEventQuery& query) override;
+    Status watchNodeEvents(const Principal& who, const NodeEventQuery& query,
+                           std::int64_t patience_ms, const EventCallback& callback) override;
+
     Result<json::Value> listVolumes(const Principal& who) override;
     Result<json::Value> getVolume(const Principal& who, const std::string& volume) override;
     Status deleteVolume(const Principal& who, const std::string& volume) override;
@@ -67,9 +73,16 @@ class LocalService : public Service {
     /// A watch on it; run() it to begin.
     std::shared_ptr<Watch> watch(const ports::ExecutionRow& row, std::uint64_t after,
                                  Watch::Deliver deliver);
+    /// The journal's filter for a query of the node's events.
+    Result<ports::NodeEventFilter> nodeEventFilter(const NodeEventQuery& query);
+    /// NodeFeed's subscribe and unsubscribe.
+    NodeFeed::Subscription follow(ports::NodeEventFilter from, NodeFeed::Watcher watcher);
+    void unfollow(NodeFeed::Subscription subscription);
 
   private:
     Result<ports::AgentRecord> resolveAgent(const std::string& reference);
+    /// What finds an agent's executions and events: its name, archived bearers included, or its id.
+    Result<std::string> agentFilter(const std::string& reference);
     Result<ports::VolumeRecord> resolveVolume(const std::string& reference);
     Result<json::Value> setStatus(const std::string& agent, ports::AgentStatus status);
     Result<json::Value> fullRecord(const ports::ExecutionRow& row);

@@ -56,6 +56,21 @@ Result<ports::AgentRecord> LocalService::resolveAgent(const std::string& referen
     return notFound("agent", reference, std::move(hint));
 }
 
+Result<std::string> LocalService::agentFilter(const std::string& reference) {
+    if (reference.empty()) return reference;
+    auto agent = resolveAgent(reference);
+    // A name means its archived bearers too; only a prefix has to become an id here.
+    if (agent) return agent->name == reference ? reference : agent->id.str();
+    if (agent.error().code != ErrorCode::kNotFound) return agent.error();
+    ports::AgentFilter everyone;
+    everyone.all = true;
+    AEGIS_TRY(auto all, p_.registry.list(everyone));
+    for (const auto& record : all.records) {
+        if (record.name == reference) return reference;
+    }
+    return agent.error();
+}
+
 Result<ports::ExecutionRow> LocalService::resolveExecution(const std::string& reference) {
     if (reference == "@last") {
         AEGIS_TRY(auto newest, p_.journal.idsByPrefix("", 1));

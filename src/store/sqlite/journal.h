@@ -35,8 +35,7 @@ class SqliteJournal : public ports::Journal {
                                                         const std::string& key,
                                                         std::string& digest) override;
     Status remove(const ExecutionId& id) override;
-    Result<std::vector<ports::NodeEvent>> nodeEvents(const std::string& cursor,
-                                                     std::size_t limit) override;
+    Result<ports::NodeEventPage> nodeEvents(const ports::NodeEventFilter& filter) override;
     void observe(Observer observer) override;
 
     /// Reads the whole chain of an execution. kInternal names the first event that is damaged,

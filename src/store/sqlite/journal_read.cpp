@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "store/sqlite/event_rows.h"
 #include "store/sqlite/execution_rows.h"
@@ -41,17 +42,20 @@ json::Object agentEvent(const EventRow& row, const std::string& agent_id, json::
     return out;
 }
 
-// Columns: node_no, execution id, its agent's id, agent id, the event's.
+// Columns: node_no, execution id, its agent's id, agent id, agent's name, the event's.
 Result<ports::NodeEvent> readNodeEvent(const Query& q) {
     auto id = ExecutionId::parse(q.bytes(1));
-    auto name = id ? eventName(*id, static_cast<std::uint64_t>(q.integer(4)))
+    auto name = id ? eventName(*id, static_cast<std::uint64_t>(q.integer(5)))
                    : fmt::format("event {} of agent {}", q.integer(0), q.text(3));
-    AEGIS_TRY(EventRow row, readEventRow(q, 4, name));
+    AEGIS_TRY(EventRow row, readEventRow(q, 5, name));
     auto data = json::parse(row.bytes);
     if (!data || !data->is_object())
         return {ErrorCode::kInternal, fmt::format("{} is damaged (no JSON)", name)};
     ports::NodeEvent out;
-    out.cursor = makeCursor('n', q.integer(0));
+    out.order = q.integer(0);
+    out.cursor = makeCursor('n', out.order);
+    out.time = row.time;
+    out.agent_name = q.text(4);
     if (id) {
         out.event = execution::envelopeJson(row.head(), row.type, std::move(data->get_object()),
                                             *id, AgentId::parse(q.bytes(2)).value_or(AgentId()));
@@ -59,6 +63,29 @@ Result<ports::NodeEvent> readNodeEvent(const Query& q) {
         out.event = agentEvent(row, q.text(3), std::move(*data));
     }
     return out;
+}
+
+// ?1 after, ?2 newest, ?3 since, ?4 agent or empty, ?5 types as a JSON list, ?6 limit.
+constexpr const char* kNodeEvents =
+    "SELECT n.node_no, x.id, x.agent_id, n.agent_id, coalesce(x.agent_name, a.name), "
+    AEGIS_EVENT_COLUMNS
+    " FROM events n LEFT JOIN executions x ON x.exec_no = n.exec_no"
+    " LEFT JOIN agents a ON a.id = n.agent_id"
+    " WHERE n.node_no > ?1 AND n.node_no <= ?2 AND n.time_ms >= ?3"
+    " AND (?4 = '' OR ?4 IN (x.agent_id, x.agent_name, n.agent_id, a.name))"
+    " AND (?5 = '[]' OR n.type IN (SELECT value FROM json_each(?5)))"
+    " ORDER BY n.node_no LIMIT ?6";
+
+std::string typesJson(const std::vector<std::string>& types) {
+    json::Array out;
+    for (const auto& type : types) out.push_back(json::Value(type));
+    return json::dump(out);
+}
+
+Result<std::int64_t> newestNodeNumber(Database& db) {
+    Query q = db.query("SELECT coalesce(max(node_no), 0) FROM events");
+    AEGIS_TRY([[maybe_unused]] bool row, q.step());
+    return q.integer(0);
 }
 
 }  // namespace
@@ -179,24 +206,29 @@ Result<std::optional<ExecutionId>> SqliteJournal::byIdempotencyKey(const AgentId
     return ExecutionId::parse(q.bytes(0));
 }
 
-Result<std::vector<ports::NodeEvent>> SqliteJournal::nodeEvents(const std::string& cursor,
-                                                                std::size_t limit) {
+Result<ports::NodeEventPage> SqliteJournal::nodeEvents(const ports::NodeEventFilter& filter) {
     std::int64_t after = 0;
-    if (!cursor.empty()) {
-        AEGIS_TRY(after, parseCursor('n', cursor));
+    if (!filter.cursor.empty()) {
+        AEGIS_TRY(after, parseCursor('n', filter.cursor));
     }
     auto db = readers_.take();
-    Query q = db->query("SELECT n.node_no, x.id, x.agent_id, n.agent_id, " AEGIS_EVENT_COLUMNS
-                        " FROM events n LEFT JOIN executions x ON x.exec_no = n.exec_no"
-                        " WHERE n.node_no > ? ORDER BY n.node_no LIMIT ?")
-                  .bind(after, sqlLimit(limit));
-    std::vector<ports::NodeEvent> out;
+    // Read first: what is committed between the two reads belongs to the next page.
+    AEGIS_TRY(auto newest, newestNodeNumber(*db));
+    newest = std::max(newest, after);
+    constexpr auto kAlways = std::numeric_limits<std::int64_t>::min();
+    Query q = db->query(kNodeEvents)
+                  .bind(after, newest, filter.since ? filter.since->ms : kAlways, filter.agent,
+                        typesJson(filter.types), sqlLimit(filter.limit));
+    ports::NodeEventPage page;
     while (true) {
         AEGIS_TRY(bool row, q.step());
-        if (!row) return out;
+        if (!row) break;
         AEGIS_TRY(ports::NodeEvent event, readNodeEvent(q));
-        out.push_back(std::move(event));
+        page.events.push_back(std::move(event));
     }
+    page.order = page.events.size() < filter.limit ? newest : page.events.back().order;
+    page.cursor = page.order == 0 ? filter.cursor : makeCursor('n', page.order);
+    return page;
 }
 
 }  // namespace aegis::store

@@ -279,10 +279,10 @@ TEST_F(JournalTest, AnUnknownTypeIsListedButNotRun) {
         "INSERT INTO events SELECT 99, exec_no, NULL, 2, 'Novelty', 1, 5, 0, 0, 0, '{\"a\":1}', " +
         std::to_string(crc) + ", x'00' FROM events");
     EXPECT_EQ(codeOf(journal().events(id, 0, 10)), code(ErrorCode::kUnsupported));
-    auto node = journal().nodeEvents("", 10);
+    auto node = journal().nodeEvents({.limit = 10});
     ASSERT_TRUE(node);
-    ASSERT_EQ(node->size(), 2U);
-    EXPECT_EQ((*node)[1].event.at("type").as_string(), "Novelty");
+    ASSERT_EQ(node->events.size(), 2U);
+    EXPECT_EQ(node->events[1].event.at("type").as_string(), "Novelty");
     EXPECT_EQ(journal().list({})->rows.size(), 1U);
 }
 
@@ -298,7 +298,7 @@ TEST_F(JournalTest, RemovesEndedExecutionsOnly) {
     auto end = nextBatch(id, 1, execution::ExecutionCancelled{});
     end.row.status = Status::kCancelled;
     ASSERT_TRUE(append(journal(), end));
-    auto before = journal().nodeEvents("", 10)->back().cursor;
+    auto before = journal().nodeEvents({})->cursor;
     EXPECT_EQ(codeOf(journal().remove(id)), "ok");
     EXPECT_EQ(codeOf(journal().remove(id)), code(ErrorCode::kNotFound));
     EXPECT_EQ(codeOf(journal().row(id)), code(ErrorCode::kNotFound));
@@ -309,7 +309,7 @@ TEST_F(JournalTest, RemovesEndedExecutionsOnly) {
     again.idempotency_key = "k";
     again.acquire = {{"volume", "v"}};
     ASSERT_EQ(codeOf(append(journal(), again)), "ok");
-    EXPECT_EQ(journal().nodeEvents(before, 10)->size(), 1U) << "a number was used twice";
+    EXPECT_EQ(journal().nodeEvents({.cursor = before})->events.size(), 1U) << "a number was used twice";
     EXPECT_EQ(journal().list({.labels = {{"a", "b"}}})->rows.size(), 0U);
 }
 
@@ -396,13 +396,13 @@ TEST_F(JournalTest, EightThreadsAtOnce) {
     std::set<std::string> cursors;
     std::size_t count = 0;
     while (true) {
-        auto page = journal().nodeEvents(cursor, 37);
+        auto page = journal().nodeEvents({.cursor = cursor, .limit = 37});
         ASSERT_TRUE(page);
-        if (page->empty()) break;
-        cursor = page->back().cursor;
-        for (const auto& e : *page)
+        if (page->events.empty()) break;
+        cursor = page->cursor;
+        for (const auto& e : page->events)
             cursors.insert(e.cursor);
-        count += page->size();
+        count += page->events.size();
     }
     EXPECT_EQ(count, std::size_t(kThreads * kExecutions * kBatches));
     EXPECT_EQ(cursors.size(), count);

@@ -175,18 +175,21 @@ TEST_F(ListsTest, NodeEventsInterleaveAgentsAndExecutions) {
     batch.row.agent_id = agent;
     ASSERT_TRUE(append(journal(), batch));
     ASSERT_TRUE(store_->registry().setStatus(agent, ports::AgentStatus::kPaused));
-    auto events = journal().nodeEvents("", 10);
-    ASSERT_TRUE(events);
-    ASSERT_EQ(events->size(), 3U);
-    EXPECT_EQ((*events)[0].event.at("type").as_string(), "AgentDeployed");
-    EXPECT_EQ(json::dump((*events)[0].event.at("data")), R"({"name":"coder","revision":1})");
-    EXPECT_EQ(json::dump((*events)[1].event),
+    auto page = journal().nodeEvents({});
+    ASSERT_TRUE(page);
+    const auto& events = page->events;
+    ASSERT_EQ(events.size(), 3U);
+    EXPECT_EQ(events[0].event.at("type").as_string(), "AgentDeployed");
+    EXPECT_EQ(json::dump(events[0].event.at("data")), R"({"name":"coder","revision":1})");
+    EXPECT_EQ(json::dump(events[1].event),
               json::dump(execution::toJson(batch.events[0], id, agent)));
-    EXPECT_EQ((*events)[2].event.at("type").as_string(), "AgentPaused");
-    EXPECT_EQ((*events)[2].event.at("agent_id").as_string(), agent.str());
-    EXPECT_EQ(journal().nodeEvents((*events)[1].cursor, 10)->size(), 1U);
-    EXPECT_EQ(journal().nodeEvents("", 2)->size(), 2U);
-    EXPECT_EQ(codeOf(journal().nodeEvents("garbage", 2)), code(ErrorCode::kInvalid));
+    EXPECT_EQ(events[2].event.at("type").as_string(), "AgentPaused");
+    EXPECT_EQ(events[2].event.at("agent_id").as_string(), agent.str());
+    EXPECT_EQ(page->cursor, events[2].cursor);
+    EXPECT_EQ(journal().nodeEvents({.cursor = events[1].cursor})->events.size(), 1U);
+    EXPECT_EQ(journal().nodeEvents({.limit = 2})->events.size(), 2U);
+    EXPECT_EQ(journal().nodeEvents({.limit = 2})->cursor, events[1].cursor);
+    EXPECT_EQ(codeOf(journal().nodeEvents({.cursor = "garbage"})), code(ErrorCode::kInvalid));
 }
 
 }  // namespace

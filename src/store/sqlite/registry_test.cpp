@@ -19,7 +19,7 @@ class RegistryTest : public ::testing::Test {
         EXPECT_TRUE(result);
         return result ? result->at(0) : ports::DeployResult{};
     }
-    std::size_t events() { return store_->journal().nodeEvents("", 1000)->size(); }
+    std::size_t events() { return store_->journal().nodeEvents({.limit = 1000})->events.size(); }
 
     TempDir dir_;
     std::unique_ptr<Store> store_ = openStore(dir_.path());
