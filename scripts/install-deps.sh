@@ -8,7 +8,8 @@
 set -euo pipefail
 
 build=(g++ cmake ninja-build ccache mold pkg-config python3 libboost1.81-dev libboost-json1.81-dev
-    libfmt-dev libyaml-dev libre2-dev libssl-dev libsqlite3-dev libcurl4-openssl-dev libcli11-dev)
+    libfmt-dev libyaml-dev libre2-dev libssl-dev libsqlite3-dev zlib1g-dev
+    libcurl4-openssl-dev libcli11-dev)
 run=(mmdebstrap e2fsprogs mount ca-certificates)
 package=(dpkg-dev file gzip lintian)
 bench=(curl)

@@ -14,6 +14,7 @@ agent::NodeFacts nodeFacts(const config::Config& config, const std::vector<std::
         auto chosen = agent::isolationFromName(config.runtime.isolation);
         if (chosen) facts.default_isolation = *chosen;
     }
+    facts.capabilities.emplace(agent::capability::kBudget);
     facts.images = config.runtime.images;
     facts.tools.insert(tools.begin(), tools.end());
     facts.host_millicores = static_cast<int>(std::thread::hardware_concurrency()) * 1000;

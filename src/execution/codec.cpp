@@ -36,6 +36,21 @@ void fields(A& a, Ref<A, ValidationResult> d) {
 }
 
 template <class A>
+void fields(A& a, Ref<A, Budget> d) {
+    a.field("usd", d.usd);
+    a.field("tokens", d.tokens);
+    a.field("llm_calls", d.llm_calls);
+    a.field("tool_calls", d.tool_calls);
+    a.field("input_usd_per_mtok", d.input_usd_per_mtok);
+}
+
+template <class A>
+void fields(A& a, Ref<A, Reservation> d) {
+    a.field("tokens", d.tokens);
+    a.field("usd", d.usd);
+}
+
+template <class A>
 void fields(A& a, Ref<A, Plan> d) {
     a.field("max_iterations", d.max_iterations);
     a.field("iteration_timeout_ms", d.iteration_timeout_ms);
@@ -45,6 +60,7 @@ void fields(A& a, Ref<A, Plan> d) {
     a.field("checks_exit_code", d.checks_exit_code);
     a.field("has_validators", d.has_validators);
     a.field("has_volumes", d.has_volumes);
+    a.nested("budget", d.budget);
 }
 
 template <class A>
@@ -104,6 +120,7 @@ void fields(A& a, Ref<A, LlmCallStarted> d) {
     a.field("request_id", d.request_id);
     a.field("model_alias", d.model_alias);
     a.field("prompt", d.prompt);
+    a.nested("reserved", d.reserved);
 }
 
 template <class A>
@@ -201,6 +218,7 @@ void fields(A& a, Ref<A, IterationRefining> d) {
 template <class A>
 void fields(A& a, Ref<A, BudgetExceeded> d) {
     a.field("what", d.what);
+    a.field("message", d.message, kMaxMessageBytes);
 }
 
 template <class A>

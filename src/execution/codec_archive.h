@@ -47,8 +47,9 @@ class Writer {
     void field(const char* key, T value) {
         out[key] = value;
     }
-    void field(const char* key, const std::optional<int>& value) {
-        if (value) out[key] = *value;
+    template <class T>
+    void field(const char* key, const std::optional<T>& value) {
+        if (value) field(key, *value);
     }
     void field(const char* key, const std::string& text, std::size_t limit = kNoLimit) {
         if (!text.empty()) out[key] = textValue(text, limit);
@@ -86,6 +87,10 @@ class Writer {
     template <class T>
     void nested(const char* key, const T& value) {
         object(key, [&](Writer& w) { fields(w, value); });
+    }
+    template <class T>
+    void nested(const char* key, const std::optional<T>& value) {
+        if (value) nested(key, *value);
     }
     template <class T>
     void list(const char* key, const std::vector<T>& values) {
@@ -140,8 +145,9 @@ class Reader {
     void field(const char* key, T& value) {
         if (const auto* v = need(key)) integer(key, *v, value);
     }
-    void field(const char* key, std::optional<int>& value) {
-        if (const auto* v = json::find(value_, key)) integer(key, *v, value.emplace());
+    template <class T>
+    void field(const char* key, std::optional<T>& value) {
+        if (json::find(value_, key) != nullptr) field(key, value.emplace());
     }
     void field(const char* key, std::string& text, std::size_t = 0) {
         const auto* v = json::find(value_, key);
@@ -193,6 +199,10 @@ class Reader {
     template <class T>
     void nested(const char* key, T& value) {
         if (need(key) != nullptr) object(key, [&](Reader& r) { fields(r, value); });
+    }
+    template <class T>
+    void nested(const char* key, std::optional<T>& value) {
+        if (json::find(value_, key) != nullptr) nested(key, value.emplace());
     }
     template <class T>
     void list(const char* key, std::vector<T>& values) {

@@ -28,7 +28,9 @@ std::vector<EventData> samples(const std::string& text) {
     auto volume = id<VolumeId>("b1b2c3d4-0000-4000-8000-000000000002");
     auto root = id<ExecutionId>("c1b2c3d4-0000-4000-8000-000000000003");
     auto parent = id<ExecutionId>("d1b2c3d4-0000-4000-8000-000000000004");
-    Plan plan{7, 1000, 2000, 8, 9, false, false, true};
+    Plan plan{7, 1000, 2000, 8, 9, false, false, true, {}};
+    Plan with_budget = plan;
+    with_budget.budget = Budget{0.25, 1000, 20, 30, 2.5};
     Failure failure{"model_error", text};
     UtcTime deadline{1771840801250};
     Usage usage{1, 44, 28, 0.0001};
@@ -41,7 +43,7 @@ std::vector<EventData> samples(const std::string& text) {
         ExecutionStarted{deadline},
         IterationStarted{deadline, ref('c')},
         SandboxStarted{"docker", "0123456789ab", 170},
-        LlmCallStarted{5, 1, 2, "request-1", "reasoning", ref('d')},
+        LlmCallStarted{5, 1, 2, "request-1", "reasoning", ref('d'), {}},
         LlmCallCompleted{5, ref('e'), 2, usage, "gpt", "gpt-4o", "tool_calls", 900},
         LlmCallFailed{5, failure, 12},
         ToolCallStarted{6, 1, 2, 3, "cmd.run", text, "dispatch-1", true},
@@ -57,7 +59,7 @@ std::vector<EventData> samples(const std::string& text) {
             true,
             ref('5')},
         IterationRefining{ref('6')},
-        BudgetExceeded{text},
+        BudgetExceeded{text, ""},
         VolumeAttached{volume, "workspace", "/workspace"},
         VolumeDetached{volume},
         VolumeQuotaExceeded{volume, "workspace"},
@@ -65,6 +67,10 @@ std::vector<EventData> samples(const std::string& text) {
         ExecutionCompleted{2, 5200},
         ExecutionFailed{2, 5200, failure},
         ExecutionCancelled{2, 5200},
+        // Budgets came later: version 1 with fields that may be absent.
+        ExecutionCreated{agent, "coder", 3, ref('a'), with_budget, "default", {}, {}, {}},
+        LlmCallStarted{5, 1, 2, "request-1", "reasoning", ref('d'), Reservation{500, 0.01}},
+        BudgetExceeded{"tokens", text},
     };
 }
 

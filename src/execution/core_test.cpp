@@ -4,83 +4,12 @@
 #include <random>
 #include <set>
 
-#include "execution/input.h"
+#include "execution/machine_for_test.h"
 
 namespace aegis::execution {
 namespace {
 
 using Kind = EffectKey::Kind;
-
-/// Feeds inputs to the core as the runner does, keeping the log.
-class Machine {
-  public:
-    explicit Machine(Plan plan = {}) {
-        ExecutionCreated created;
-        created.agent_name = "a";
-        created.plan = plan;
-        created.model_alias = "default";
-        feed(Create{created});
-    }
-    std::size_t feed(InputData data) {
-        auto events = decide(state, {{++now}, std::move(data)});
-        for (auto& e : events) {
-            EXPECT_EQ(e.seq, log.size() + 1);
-            apply(state, e);
-            log.push_back(e);
-        }
-        return events.size();
-    }
-    template <class T>
-    const T* last() const {
-        for (auto it = log.rbegin(); it != log.rend(); ++it) {
-            if (const auto* data = std::get_if<T>(&it->data)) return data;
-        }
-        return nullptr;
-    }
-    template <class T>
-    std::size_t count() const {
-        return static_cast<std::size_t>(std::ranges::count_if(
-            log, [](const Event& e) { return std::holds_alternative<T>(e.data); }));
-    }
-    bool isDue(Kind kind) const {
-        return std::ranges::any_of(due(state), [&](const EffectKey& k) { return k.kind == kind; });
-    }
-    void up() { feed(SandboxUp{currentSandbox(state), {"fake", "x", 1}}); }
-    void answer(int tools) {
-        LlmCallCompleted data;
-        data.call = state.model_calls;
-        data.tool_calls = tools;
-        data.answer = {"a" + std::to_string(now), 1};
-        feed(ModelAnswered{data});
-    }
-    void bootstrapEnds(int code) {
-        BootstrapEnded end;
-        end.sandbox = state.sandbox;
-        end.exit_code = code;
-        end.output = {"out", 3};
-        feed(end);
-    }
-    void validated(bool passed) {
-        Validated v;
-        v.iteration = state.iteration;
-        v.sandbox = state.sandbox;
-        v.data.passed = passed;
-        v.data.error = {"err", 3};
-        v.data.results = {{"json_schema", passed, passed ? 1.0 : 0.0, 1, passed ? "" : "/: bad"}};
-        feed(v);
-    }
-    void closed(bool last) { feed(SandboxClosed{currentSandbox(state), last, {}}); }
-
-    State state;
-    std::vector<Event> log;
-    std::int64_t now = 1000;
-};
-
-Plan onePlan(int iterations) {
-    Plan plan;
-    plan.max_iterations = iterations;
-    return plan;
-}
 
 TEST(Core, OneIterationCompletes) {
     Machine m(onePlan(3));
@@ -293,7 +222,8 @@ class Chaos {
         m_.bootstrapEnds(0);
         EXPECT_EQ(m_.log.size(), events) << "nothing follows the terminal event";
         State folded;
-        for (const auto& e : m_.log) apply(folded, e);
+        for (const auto& e : m_.log)
+            apply(folded, e);
         EXPECT_TRUE(folded == m_.state) << "the state is the fold of the log";
     }
 
@@ -305,7 +235,23 @@ class Chaos {
         p.has_validators = pick(4) != 0;
         p.max_model_calls = 1 + pick(6);
         p.max_tool_calls = 1 + pick(6);
+        if (pick(2) == 0) p.budget = budget();
         return p;
+    }
+    Budget budget() {
+        Budget b;
+        if (pick(2) == 0) b.llm_calls = pick(8);
+        if (pick(2) == 0) b.tool_calls = pick(8);
+        if (pick(2) == 0) b.tokens = pick(400);
+        if (pick(2) == 0) b.usd = pick(400) / 1e6;
+        b.input_usd_per_mtok = pick(3);
+        return b;
+    }
+    Usage usage() {
+        // Now and then a provider that does not say.
+        if (pick(4) == 0) return {1, 0, 0, 0};
+        auto tokens = static_cast<std::uint64_t>(pick(50));
+        return {1, tokens, tokens, static_cast<double>(tokens) / 1e6};
     }
     int pick(int n) { return static_cast<int>(random_() % static_cast<unsigned>(n)); }
 
@@ -315,7 +261,7 @@ class Chaos {
         if (dice == 1)
             m_.feed(SandboxFailed{currentSandbox(m_.state), {"sandbox_error", "x"}, pick(2) == 0});
         if (dice == 2) m_.bootstrapEnds(pick(2));
-        if (dice == 3) m_.answer(pick(3));
+        if (dice == 3) m_.answer(pick(3), usage());
         if (dice == 4) m_.feed(SandboxUp{pick(4), {}});
         if (dice == 5 && pick(6) == 0) m_.feed(Cancel{"user"});
         if (dice == 6)
@@ -328,7 +274,9 @@ class Chaos {
 
     void perform(const EffectKey& k) {
         switch (k.kind) {
-            case Kind::kAdmit: m_.feed(Admitted{}); break;
+            case Kind::kAdmit:
+                m_.feed(Admitted{});
+                break;
             case Kind::kAttachVolumes: {
                 VolumesReady ready;
                 ready.volumes.push_back({{}, "w", "/w"});
@@ -349,22 +297,39 @@ class Chaos {
                 LlmCallCompleted data;
                 data.call = k.call;
                 data.tool_calls = pick(3);
-                m_.feed(ModelAnswered{data});
+                data.usage = usage();
+                if (pick(30) == 0)
+                    m_.feed(ModelFailed{{k.call, {"model_error", "x"}}});
+                else
+                    m_.feed(ModelAnswered{data});
                 break;
             }
             case Kind::kAdmitTool: {
                 bool dispatch = pick(2) == 0;
-                m_.feed(ToolAdmitted{k.conversation, k.turn, k.index, "t", "",
-                                     dispatch ? "d" + std::to_string(++dispatches_) : "", dispatch,
-                                     pick(5) == 0, "", {}});
+                m_.feed(ToolAdmitted{k.conversation,
+                                     k.turn,
+                                     k.index,
+                                     "t",
+                                     "",
+                                     dispatch ? "d" + std::to_string(++dispatches_) : "",
+                                     dispatch,
+                                     pick(5) == 0,
+                                     "",
+                                     {}});
                 if (dispatch)
                     m_.feed(GuestDispatchResult{
                         m_.state.sandbox, "d" + std::to_string(dispatches_), {}});
                 break;
             }
-            case Kind::kRunTool: m_.feed(ToolFinished{{k.call}}); break;
-            case Kind::kValidate: m_.validated(pick(3) == 0); break;
-            case Kind::kCloseSandbox: m_.closed(k.last); break;
+            case Kind::kRunTool:
+                m_.feed(ToolFinished{{k.call}});
+                break;
+            case Kind::kValidate:
+                m_.validated(pick(3) == 0);
+                break;
+            case Kind::kCloseSandbox:
+                m_.closed(k.last);
+                break;
             case Kind::kTimer:
                 if (pick(20) == 0) m_.feed(TimerFired{k});
                 break;
@@ -382,6 +347,7 @@ class Chaos {
         for (const auto& k : effects) {
             ASSERT_TRUE(k.kind != Kind::kCallModel || s.phase == Phase::kRunning);
         }
+        checkBudget();
         auto started = m_.count<ExecutionStarted>();
         auto ended = m_.count<ExecutionCompleted>() + m_.count<ExecutionFailed>() +
                      m_.count<ExecutionCancelled>();
@@ -389,10 +355,35 @@ class Chaos {
         ASSERT_LE(ended, 1U);
     }
 
+    void checkBudget() {
+        const auto& s = m_.state;
+        auto calls = static_cast<std::int64_t>(m_.count<LlmCallStarted>());
+        ASSERT_EQ(s.spending.llm_calls, calls);
+        if (isTerminal(s.status)) ASSERT_TRUE(s.spending.open.empty()) << "all is settled";
+        if (m_.count<BudgetExceeded>() > 0) {
+            ASSERT_TRUE(s.outcome);
+            ASSERT_EQ(s.outcome->failure.code, failure_code::kBudgetExceeded);
+        }
+        if (!s.plan.budget) return;
+        const auto& budget = *s.plan.budget;
+        if (budget.llm_calls) ASSERT_LE(calls, *budget.llm_calls);
+        if (budget.tool_calls)
+            ASSERT_LE(m_.count<ToolCallStarted>(), static_cast<std::size_t>(*budget.tool_calls));
+        // A call may use more than was reserved; one that begins beyond the budget must not be.
+        if (m_.log.empty()) return;
+        const auto* begun = std::get_if<LlmCallStarted>(&m_.log.back().data);
+        if (begun == nullptr) return;
+        auto tokens = s.spending.settled.tokens;
+        for (const auto& open : s.spending.open)
+            tokens += open.amount.tokens;
+        if (budget.tokens) ASSERT_LE(tokens, *budget.tokens);
+    }
+
     void finish() {
         if (!isTerminal(m_.state.status)) m_.feed(Cancel{"end"});
         for (int i = 0; i < 5 && !isTerminal(m_.state.status); ++i) {
-            for (const auto& k : due(m_.state)) perform(k);
+            for (const auto& k : due(m_.state))
+                perform(k);
         }
     }
 

@@ -124,6 +124,19 @@ class Decision {
         add(OutcomeDecided{Outcome::kFailed, std::move(failure), s_.output});
     }
 
+    /// The call that was about to be made is not; the execution ends at once.
+    void exceedBudget(std::string_view what, std::string message) {
+        add(BudgetExceeded{std::string(what), message});
+        Failure failure{std::string(failure_code::kBudgetExceeded), std::move(message)};
+        IterationCompleted data;
+        data.failure = failure;
+        add(std::move(data), currentSandbox(s_));
+        fail(std::move(failure));
+    }
+
+    Reservation reservationFor(const Budget& budget, int conversation, const BodyRef& prompt) const;
+    bool affords(const Budget& budget, const Reservation& call);
+
     void startCall(int conversation, const std::string& request_id, const std::string& alias,
                    const BodyRef& prompt) {
         if (s_.model_calls >= s_.plan.max_model_calls) {
@@ -132,7 +145,13 @@ class Decision {
                                         s_.plan.max_model_calls)});
             return;
         }
+        std::optional<Reservation> reserved;
+        if (s_.plan.budget) {
+            reserved = reservationFor(*s_.plan.budget, conversation, prompt);
+            if (!affords(*s_.plan.budget, *reserved)) return;
+        }
         LlmCallStarted data;
+        data.reserved = reserved;
         data.call = s_.model_calls + 1;
         data.conversation = conversation;
         bool is_new = static_cast<std::size_t>(conversation) == s_.conversations.size();
@@ -168,11 +187,15 @@ class Decision {
         int iterations = s_.iteration;
         std::int64_t ms = s_.started_at.ms > 0 ? now_.ms - s_.started_at.ms : 0;
         switch (s_.outcome->outcome) {
-            case Outcome::kCompleted: add(ExecutionCompleted{iterations, ms}); break;
+            case Outcome::kCompleted:
+                add(ExecutionCompleted{iterations, ms});
+                break;
             case Outcome::kFailed:
                 add(ExecutionFailed{iterations, ms, s_.outcome->failure});
                 break;
-            case Outcome::kCancelled: add(ExecutionCancelled{iterations, ms}); break;
+            case Outcome::kCancelled:
+                add(ExecutionCancelled{iterations, ms});
+                break;
         }
     }
 
@@ -181,9 +204,75 @@ class Decision {
     std::vector<Event> events_;
 };
 
+/// Tokens and money that are spoken for.
+Reservation committed(const Spending& spending) {
+    auto total = spending.settled;
+    for (const auto& open : spending.open) {
+        total.tokens += open.amount.tokens;
+        total.usd += open.amount.usd;
+    }
+    return total;
+}
+
+/// The largest call so far. Before there is one: what the request's size lets expect, which is no
+/// knowledge and so never more than there is left.
+Reservation Decision::reservationFor(const Budget& budget, int conversation,
+                                     const BodyRef& prompt) const {
+    constexpr std::uint64_t kBytesPerToken = 4;  // of English and of code, roughly
+    if (s_.spending.largest.tokens > 0) return s_.spending.largest;
+    auto bytes = prompt.size;
+    if (auto at = static_cast<std::size_t>(conversation); at < s_.conversations.size()) {
+        for (const auto& turn : s_.conversations[at].turns) {
+            bytes += turn.answer.size;
+            for (const auto& result : turn.results)
+                bytes += result.size;
+        }
+    }
+    Reservation out;
+    out.tokens = static_cast<std::int64_t>(bytes / kBytesPerToken) + 1;
+    out.usd = static_cast<double>(out.tokens) * budget.input_usd_per_mtok / 1e6;
+    auto taken = committed(s_.spending);
+    if (budget.tokens)
+        out.tokens = std::clamp<std::int64_t>(*budget.tokens - taken.tokens, 0, out.tokens);
+    if (budget.usd) out.usd = std::clamp(*budget.usd - taken.usd, 0.0, out.usd);
+    return out;
+}
+
+bool Decision::affords(const Budget& budget, const Reservation& call) {
+    constexpr double kDust = 1e-9;  // of sums of doubles
+    auto taken = committed(s_.spending);
+    auto calls = s_.spending.llm_calls;
+    if (budget.llm_calls && calls >= *budget.llm_calls) {
+        exceedBudget("llm_calls",
+                     fmt::format("the budget of {} model call{} is used up", *budget.llm_calls,
+                                 *budget.llm_calls == 1 ? "" : "s"));
+        return false;
+    }
+    if (budget.tokens &&
+        (taken.tokens >= *budget.tokens || taken.tokens + call.tokens > *budget.tokens)) {
+        exceedBudget(
+            "tokens",
+            fmt::format("the budget of {} tokens has {} left; the next model call is "
+                        "expected to use {}",
+                        *budget.tokens, std::max<std::int64_t>(*budget.tokens - taken.tokens, 0),
+                        call.tokens));
+        return false;
+    }
+    if (budget.usd &&
+        (taken.usd >= *budget.usd - kDust || taken.usd + call.usd > *budget.usd + kDust)) {
+        exceedBudget("usd",
+                     fmt::format("the budget of {:.6g} USD has {:.6g} left; the next model "
+                                 "call is expected to cost {:.6g}",
+                                 *budget.usd, std::max(*budget.usd - taken.usd, 0.0), call.usd));
+        return false;
+    }
+    return true;
+}
+
 void Decision::operator()(const VolumesReady& in) {
     if (s_.status != Status::kRunning || s_.volumes_attached) return;
-    for (const auto& volume : in.volumes) add(volume);
+    for (const auto& volume : in.volumes)
+        add(volume);
     if (!s_.outcome) beginIteration();
 }
 
@@ -256,9 +345,9 @@ void Decision::operator()(const ModelAnswered& in) {
     if (!running() || calling(in.data.call) < 0) return;
     add(in.data);
     if (s_.tool_calls + in.data.tool_calls > s_.plan.max_tool_calls) {
-        breakIteration({std::string(failure_code::kToolCallLimit),
-                        fmt::format("more than {} tool calls in one iteration",
-                                    s_.plan.max_tool_calls)});
+        breakIteration(
+            {std::string(failure_code::kToolCallLimit),
+             fmt::format("more than {} tool calls in one iteration", s_.plan.max_tool_calls)});
     }
 }
 
@@ -284,6 +373,13 @@ void Decision::operator()(const ToolAdmitted& in) {
         add(ToolCallDenied{call, in.conversation, in.turn, in.index, in.tool, in.summary, in.reason,
                            in.result});
         continueConversation(at);
+        return;
+    }
+    const auto& budget = s_.plan.budget;
+    if (budget && budget->tool_calls && s_.spending.tool_calls >= *budget->tool_calls) {
+        exceedBudget("tool_calls",
+                     fmt::format("the budget of {} tool call{} is used up", *budget->tool_calls,
+                                 *budget->tool_calls == 1 ? "" : "s"));
         return;
     }
     add(ToolCallStarted{call, in.conversation, in.turn, in.index, in.tool, in.summary,
@@ -320,7 +416,8 @@ void Decision::operator()(const SandboxClosed& in) {
         // Where death could not be proven the volumes stay attached: nobody else may get them.
         if (in.failure.code.empty()) {
             auto volumes = s_.volumes;
-            for (const auto& id : volumes) add(VolumeDetached{id});
+            for (const auto& id : volumes)
+                add(VolumeDetached{id});
         }
         finish();
     } else if (!s_.outcome && !in.last && s_.phase == Phase::kClosing) {
@@ -348,9 +445,9 @@ void Decision::operator()(const TimerFired& in) {
     // The iteration's end never lies behind the execution's; where they meet, the execution's
     // counts.
     if (s_.iteration_deadline == s_.deadline) return;
-    breakIteration({std::string(failure_code::kIterationTimeout),
-                    fmt::format("the iteration took longer than {}",
-                                duration(s_.plan.iteration_timeout_ms))});
+    breakIteration(
+        {std::string(failure_code::kIterationTimeout),
+         fmt::format("the iteration took longer than {}", duration(s_.plan.iteration_timeout_ms))});
 }
 
 void Decision::operator()(const Recovered&) {

@@ -48,6 +48,7 @@ inline constexpr std::string_view kOutOfMemory = "out_of_memory";
 inline constexpr std::string_view kModelError = "model_error";
 inline constexpr std::string_view kModelCallLimit = "model_call_limit";
 inline constexpr std::string_view kToolCallLimit = "tool_call_limit";
+inline constexpr std::string_view kBudgetExceeded = "budget_exceeded";
 inline constexpr std::string_view kInternal = "internal";
 }  // namespace failure_code
 
@@ -70,6 +71,22 @@ struct ValidationResult {
     bool operator==(const ValidationResult&) const = default;
 };
 
+/// What one call of the model is expected to use. Counts as spent until what it did use is known,
+/// and as used where that is never known.
+struct Reservation {
+    std::int64_t tokens = 0;
+    double usd = 0;
+    bool operator==(const Reservation&) const = default;
+};
+
+/// What a whole execution may use at most; what is absent is not limited.
+struct Budget {
+    std::optional<double> usd;
+    std::optional<std::int64_t> tokens, llm_calls, tool_calls;
+    double input_usd_per_mtok = 0;  ///< prices the first reservation, made from a request's size
+    bool operator==(const Budget&) const = default;
+};
+
 /// What the core must know of the manifest and the request, fixed when the execution is created.
 struct Plan {
     int max_iterations = 10;
@@ -80,6 +97,7 @@ struct Plan {
     bool checks_exit_code = true;  ///< an exit_code validator is listed
     bool has_validators = true;
     bool has_volumes = false;
+    std::optional<Budget> budget;
     bool operator==(const Plan&) const = default;
 };
 
@@ -130,6 +148,7 @@ struct LlmCallStarted {
     std::string request_id;
     std::string model_alias;
     BodyRef prompt;  ///< with turn 0: {"prompt","messages"}
+    std::optional<Reservation> reserved;  ///< where there is a budget
 };
 struct LlmCallCompleted {
     int call = 0;
@@ -207,8 +226,10 @@ struct ValidationCompleted {
 struct IterationRefining {
     BodyRef error;
 };
+/// A call was not made, because the budget does not have what it needs.
 struct BudgetExceeded {
-    std::string what;
+    std::string what;  ///< "usd", "tokens", "llm_calls" or "tool_calls"
+    std::string message;
 };
 struct VolumeAttached {
     VolumeId volume_id;

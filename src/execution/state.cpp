@@ -50,6 +50,7 @@ class Fold {
     void operator()(const LlmCallStarted& d);
     void operator()(const LlmCallCompleted& d);
     void operator()(const LlmCallFailed& d) {
+        settle(d.call, nullptr);
         if (auto* c = calling(d.call)) c->calling = 0;
     }
     void operator()(const ToolCallStarted& d);
@@ -76,7 +77,32 @@ class Fold {
     void operator()(const ExecutionCancelled&) { end(Status::kCancelled); }
 
   private:
+    /// What a call used is known now; without `usage`, or where it says nothing, it is what was
+    /// reserved.
+    void settle(int call, const Usage* usage) {
+        auto& open = s_.spending.open;
+        auto at = std::ranges::find_if(open, [&](const OpenReservation& r) {
+            return r.iteration == s_.iteration && r.call == call;
+        });
+        if (at == open.end()) return;
+        auto used = at->amount;
+        if (usage != nullptr && usage->prompt_tokens + usage->completion_tokens > 0)
+            used = {static_cast<std::int64_t>(usage->prompt_tokens + usage->completion_tokens),
+                    usage->cost_usd};
+        auto& spending = s_.spending;
+        spending.settled.tokens += used.tokens;
+        spending.settled.usd += used.usd;
+        spending.largest.tokens = std::max(spending.largest.tokens, used.tokens);
+        spending.largest.usd = std::max(spending.largest.usd, used.usd);
+        open.erase(at);
+    }
+    /// Calls that nobody waits for any more: they may have been answered and paid for.
+    void settleAll() {
+        while (!s_.spending.open.empty())
+            settle(s_.spending.open.front().call, nullptr);
+    }
     void end(Status status) {
+        settleAll();
         s_.status = status;
         s_.ended_at = e_.time;
         s_.sandbox_open = false;
@@ -105,6 +131,7 @@ void Fold::operator()(const EffectLost& d) {
         if (s_.phase == Phase::kRunning || s_.phase == Phase::kValidating)
             s_.phase = Phase::kNeedSandbox;
     } else if (d.effect == "llm_call") {
+        settle(d.call, nullptr);
         if (auto* c = calling(d.call)) {
             c->calling = 0;
             c->want_call = true;
@@ -120,6 +147,8 @@ void Fold::operator()(const EffectLost& d) {
 
 void Fold::operator()(const LlmCallStarted& d) {
     s_.model_calls = std::max(s_.model_calls, d.call);
+    ++s_.spending.llm_calls;
+    if (d.reserved) s_.spending.open.push_back({s_.iteration, d.call, *d.reserved});
     auto at = static_cast<std::size_t>(d.conversation);
     if (d.conversation < 0 || at > s_.conversations.size()) return;
     if (at == s_.conversations.size()) {
@@ -134,6 +163,7 @@ void Fold::operator()(const LlmCallStarted& d) {
 
 void Fold::operator()(const LlmCallCompleted& d) {
     s_.usage.add(d.usage);
+    settle(d.call, &d.usage);
     if (auto* c = calling(d.call)) {
         c->calling = 0;
         c->turns.push_back({d.answer, d.tool_calls, {}, {}});
@@ -142,6 +172,7 @@ void Fold::operator()(const LlmCallCompleted& d) {
 
 void Fold::operator()(const ToolCallStarted& d) {
     s_.tool_calls = std::max(s_.tool_calls, d.call);
+    ++s_.spending.tool_calls;
     if (Turn* t = turn(d.conversation, d.turn))
         t->current = ToolRun{d.call, d.index, d.tool, d.summary, d.dispatch_id};
 }
@@ -164,6 +195,7 @@ void Fold::operator()(const ToolCallDenied& d) {
 }
 
 void Fold::operator()(const IterationCompleted& d) {
+    settleAll();
     s_.sandbox = std::max(s_.sandbox, e_.sandbox);
     s_.exit_code = d.exit_code;
     s_.standard_output = d.standard_output;
@@ -229,12 +261,18 @@ void dueTimers(const State& s, std::vector<EffectKey>& out) {
 
 std::string_view statusName(Status status) {
     switch (status) {
-        case Status::kNone: return "none";
-        case Status::kPending: return "pending";
-        case Status::kRunning: return "running";
-        case Status::kCompleted: return "completed";
-        case Status::kFailed: return "failed";
-        case Status::kCancelled: return "cancelled";
+        case Status::kNone:
+            return "none";
+        case Status::kPending:
+            return "pending";
+        case Status::kRunning:
+            return "running";
+        case Status::kCompleted:
+            return "completed";
+        case Status::kFailed:
+            return "failed";
+        case Status::kCancelled:
+            return "cancelled";
     }
     return "none";
 }

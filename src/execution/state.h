@@ -36,7 +36,7 @@ struct ToolRun {
 struct Turn {
     BodyRef answer;
     int tool_calls = 0;
-    std::vector<BodyRef> results;      ///< of the tool calls that have ended
+    std::vector<BodyRef> results;  ///< of the tool calls that have ended
     std::optional<ToolRun> current;
     bool operator==(const Turn&) const = default;
 };
@@ -47,14 +47,32 @@ struct Conversation {
     std::string model_alias;
     BodyRef prompt;
     std::vector<Turn> turns;
-    int calling = 0;       ///< the number of the model call under way; 0: none
-    bool want_call = false;  ///< a model call was lost and is to be begun again
+    int calling = 0;                      ///< the number of the model call under way; 0: none
+    bool want_call = false;               ///< a model call was lost and is to be begun again
     std::vector<std::string> dispatched;  ///< ids of dispatches that were answered
     int tools_executed = 0;
     bool finished() const {
         return calling == 0 && !want_call && !turns.empty() && turns.back().tool_calls == 0;
     }
     bool operator==(const Conversation&) const = default;
+};
+
+/// A reservation that is not settled yet.
+struct OpenReservation {
+    int iteration = 0;
+    int call = 0;
+    Reservation amount;
+    bool operator==(const OpenReservation&) const = default;
+};
+
+/// What an execution has used of its budget. Calls count when they begin, tokens and money when
+/// they are settled: as reported, or as reserved where nothing was reported or nobody came back.
+struct Spending {
+    std::int64_t llm_calls = 0, tool_calls = 0;
+    Reservation settled;
+    Reservation largest;  ///< call so far; what the next one is expected to use
+    std::vector<OpenReservation> open;
+    bool operator==(const Spending&) const = default;
 };
 
 /// Everything the rules need, folded from the events; digests and counters, never bodies.
@@ -66,7 +84,7 @@ struct State {
     std::string model_alias;
     UtcTime created_at, started_at, ended_at, deadline;
     bool volumes_attached = false;
-    std::vector<VolumeId> volumes;  ///< attached ones
+    std::vector<VolumeId> volumes;       ///< attached ones
     std::vector<VolumeId> full_volumes;  ///< found full in this iteration
     std::optional<OutcomeDecided> outcome;
 
@@ -87,20 +105,21 @@ struct State {
     int tool_calls = 0;                       ///< of this iteration
     std::size_t output_events = 0;            ///< of this iteration
     Usage usage;                              ///< of the whole execution
+    Spending spending;                        ///< of the whole execution
     bool operator==(const State&) const = default;
 };
 
 /// Names one thing that goes on outside the core. Equal keys are the same effect.
 struct EffectKey {
     enum class Kind : std::uint8_t {
-        kAdmit,          ///< wait for a place to run
+        kAdmit,  ///< wait for a place to run
         kAttachVolumes,
-        kStartSandbox,   ///< and report when its bootstrap ends
+        kStartSandbox,  ///< and report when its bootstrap ends
         kCallModel,
-        kAdmitTool,      ///< look at a tool call: refuse, run here, or dispatch
-        kRunTool,        ///< in the daemon
+        kAdmitTool,  ///< look at a tool call: refuse, run here, or dispatch
+        kRunTool,    ///< in the daemon
         kValidate,
-        kCloseSandbox,   ///< until no process is left; then, if `last`, detach the volumes
+        kCloseSandbox,  ///< until no process is left; then, if `last`, detach the volumes
         kTimer,
     };
     Kind kind = Kind::kAdmit;

@@ -30,6 +30,7 @@ struct ProviderSettings {
     std::int64_t timeout_ms = 120'000;  ///< one attempt
     double input_per_mtok = 0;          ///< US dollars for 1,000,000 tokens
     double output_per_mtok = 0;
+    bool priced = false;  ///< the two prices are known, not just 0
     std::uint64_t max_response_bytes = 8U << 20;
 };
 

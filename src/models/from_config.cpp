@@ -35,6 +35,7 @@ ProviderSettings settingsFrom(const config::ProviderConfig& config) {
     out.timeout_ms = config.timeout_ms;
     out.max_response_bytes = config.max_response_bytes;
     if (config.price) {
+        out.priced = true;
         out.input_per_mtok = config.price->input_per_mtok;
         out.output_per_mtok = config.price->output_per_mtok;
     }

@@ -1,5 +1,9 @@
 #include "models/router.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "base/log.h"
 
 namespace aegis::models {
@@ -135,6 +139,27 @@ void Router::forget(CallId id) {
 std::vector<std::string> Router::aliases() const {
     std::lock_guard lock(mutex_);
     return catalog_->names();
+}
+
+Result<ports::Price> Router::price(const std::string& alias) const {
+    std::shared_ptr<const Catalog> catalog;
+    {
+        std::lock_guard lock(mutex_);
+        catalog = catalog_;
+    }
+    AEGIS_TRY(auto providers, catalog->resolve(alias));
+    ports::Price highest;
+    for (const auto& provider : providers) {
+        const auto& settings = provider->settings;
+        if (!settings.priced)
+            return {ErrorCode::kInvalid,
+                    fmt::format("the provider {} has no price", json::quote(settings.name)),
+                    "set price (input_per_mtok, output_per_mtok) of it in llm.providers of "
+                    "aegis-config.yaml"};
+        highest.input_per_mtok = std::max(highest.input_per_mtok, settings.input_per_mtok);
+        highest.output_per_mtok = std::max(highest.output_per_mtok, settings.output_per_mtok);
+    }
+    return highest;
 }
 
 }  // namespace aegis::models

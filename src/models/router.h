@@ -30,6 +30,7 @@ class Router : public ports::Models {
     CallId start(ports::ModelRequest request, Deadline deadline, ports::ModelSink sink) override;
     void cancel(CallId id) override;
     std::vector<std::string> aliases() const override;
+    Result<ports::Price> price(const std::string& alias) const override;
 
   private:
     using CallPtr = std::shared_ptr<Call>;  ///< shared with what the call waits for

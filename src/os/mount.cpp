@@ -50,6 +50,18 @@ Status detachMount(const std::string& target) {
     return errnoError(errno, target);
 }
 
+Result<Fd> cloneReadOnly(const std::string& path) {
+    Fd tree(::open_tree(AT_FDCWD, path.c_str(),
+                        static_cast<unsigned>(OPEN_TREE_CLONE) | OPEN_TREE_CLOEXEC));
+    if (!tree) return errnoError(errno, path);
+    mount_attr attributes{};
+    attributes.attr_set =
+        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
+    if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0)
+        return errnoError(errno, path);
+    return tree;
+}
+
 Result<bool> isMountPoint(const std::string& path) {
     AEGIS_TRY(struct statx st, statxAt(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW));
     return (st.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;

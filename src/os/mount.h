@@ -18,6 +18,11 @@ Status unmount(const std::string& target);
 /// The last resort (MNT_DETACH): out of sight at once, gone when the last user is.
 Status detachMount(const std::string& target);
 
+/// A mount of its own of what is at `path`: read-only, no set-uid, no devices, no programs, seen by
+/// nobody else, gone with the descriptor (also when the process is killed). What is mounted at
+/// `path` may be unmounted meanwhile.
+Result<Fd> cloneReadOnly(const std::string& path);
+
 /// Whether something is mounted at `path` itself. A missing path is kNotFound.
 Result<bool> isMountPoint(const std::string& path);
 

@@ -20,7 +20,7 @@ Body makeBody(std::string bytes);
 
 /// A claim on something exclusive or limited, held by an execution from one batch to another.
 struct Claim {
-    std::string kind;  ///< "volume"
+    std::string kind;  ///< "volume", or "budget": money that a call under way may cost
     std::string key;
     bool operator==(const Claim&) const = default;
 };
@@ -49,6 +49,7 @@ struct Batch {
     std::vector<execution::Event> events;  ///< seq = expected_seq + 1, ...
     std::vector<Body> bodies;
     std::vector<Claim> acquire;  ///< refused (kConflict) if another execution holds one
+    std::vector<Claim> release;   ///< those of this execution that are no longer needed
     bool release_claims = false;  ///< all that this execution holds
     ExecutionRow row;
     std::string idempotency_key;  ///< with the first batch: unique per agent, else kConflict

@@ -29,6 +29,11 @@ struct ToolCall {
     std::string arguments;
 };
 
+/// US dollars per million tokens.
+struct Price {
+    double input_per_mtok = 0, output_per_mtok = 0;
+};
+
 struct Message {
     enum class Role : std::uint8_t { kSystem, kUser, kAssistant, kTool } role = Role::kUser;
     /// Shared with the body cache: a prompt may be megabytes. Null: empty.
@@ -69,6 +74,9 @@ class Models {
     virtual void cancel(CallId id) = 0;
     /// The aliases that exist now, sorted ("default" included when any provider exists).
     virtual std::vector<std::string> aliases() const = 0;
+    /// The highest prices among the providers that `alias` may use now; kInvalid, with the
+    /// provider's name, if one of them has none.
+    virtual Result<Price> price(const std::string& alias) const = 0;
 };
 
 }  // namespace aegis::ports

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -45,6 +46,15 @@ struct AttachRequest {
     std::vector<agent::Volume> volumes;
 };
 
+/// A volume's content, for reading from outside: the directory stays there while the object lives,
+/// whether an execution uses the volume or not. Not to outlive the port; any thread.
+class VolumeView {
+  public:
+    virtual ~VolumeView() = default;
+    /// Its root directory, for openat2(2) beneath it. What is in there was written by guests.
+    virtual int root() const = 0;
+};
+
 /// Makes, attaches, detaches and expires volumes with hard size limits. Safe on any thread.
 class Volumes {
   public:
@@ -63,6 +73,8 @@ class Volumes {
     virtual Result<std::vector<VolumeRecord>> list() = 0;
     virtual Result<VolumeRecord> get(const VolumeId& id) = 0;
     virtual Status erase(const VolumeId& id) = 0;  ///< kConflict while mounted
+    /// Blocks where the volume has to be mounted first.
+    virtual Result<std::unique_ptr<VolumeView>> view(const VolumeId& id) = 0;
 
     /// Detaches what no execution in `live` uses and deletes what has expired. Blocks.
     virtual Status sweep(const std::set<ExecutionId>& live, UtcTime now) = 0;

@@ -19,8 +19,24 @@ namespace {
 /// Strongest first: A, B, C, D.
 Durability strongest(const std::vector<Event>& events) {
     auto out = Durability::kCoalesced;
-    for (const auto& e : events) out = std::min(out, durabilityOf(e));
+    for (const auto& e : events)
+        out = std::min(out, durabilityOf(e));
     return out;
+}
+
+/// Money that a call may cost is claimed with the event that begins it, until it is settled.
+void claimReservations(const ExecutionId& id, const std::vector<OpenReservation>& before,
+                       const std::vector<OpenReservation>& after, ports::Batch& batch) {
+    auto claim = [&id](const OpenReservation& r) {
+        return ports::Claim{"budget", fmt::format("{}/{}/{}", id.str(), r.iteration, r.call)};
+    };
+    auto in = [](const OpenReservation& r, const std::vector<OpenReservation>& list) {
+        return std::ranges::find(list, r) != list.end();
+    };
+    for (const auto& r : after)
+        if (!in(r, before)) batch.acquire.push_back(claim(r));
+    for (const auto& r : before)
+        if (!in(r, after)) batch.release.push_back(claim(r));
 }
 
 bool isTerminalEvent(const Event& e) {
@@ -69,15 +85,18 @@ void Actor::run(std::function<void()> job) { deps_->core.postUrgent(mailbox_, st
 void Actor::handle(InputData data, std::vector<ports::Body> bodies) {
     if (halted_) return;
     auto before = state_.last_seq;
+    auto reserved = state_.spending.open;
     auto events = decide(state_, {deps_->clock.utc(), std::move(data)});
-    for (const auto& event : events) apply(state_, event);
-    for (const auto& body : bodies) deps_->bodies.put(body);
-    if (!events.empty()) append(std::move(events), std::move(bodies), before);
+    for (const auto& event : events)
+        apply(state_, event);
+    for (const auto& body : bodies)
+        deps_->bodies.put(body);
+    if (!events.empty()) append(std::move(events), std::move(bodies), before, reserved);
     settle();
 }
 
-void Actor::append(std::vector<Event> events, std::vector<ports::Body> bodies,
-                   std::uint64_t before) {
+void Actor::append(std::vector<Event> events, std::vector<ports::Body> bodies, std::uint64_t before,
+                   const std::vector<OpenReservation>& reserved) {
     ports::Batch batch;
     batch.execution = context_.id;
     batch.expected_seq = before;
@@ -93,15 +112,19 @@ void Actor::append(std::vector<Event> events, std::vector<ports::Body> bodies,
         // Volumes that stayed attached are in quarantine: their locks are kept.
         if (isTerminalEvent(event)) batch.release_claims = state_.volumes.empty();
     }
+    claimReservations(context_.id, reserved, state_.spending.open, batch);
     if (before == 0) {
         batch.idempotency_key = context_.idempotency_key;
         batch.idempotency_digest = context_.idempotency_digest;
     }
     auto seq = state_.last_seq;
     batch.events = std::move(events);
-    deps_->journal.append(std::move(batch), [self = shared_from_this(), seq](Status status) {
-        self->run([self, seq, status = std::move(status)] { self->committed(seq, status); });
-    });
+    deps_->journal.append(
+        std::move(batch), [self = shared_from_this(), seq, first = before == 0](Status status) {
+            // Here, in the order of the journal: the core threads may overtake one another.
+            if (first && status) self->deps_->scheduler.arrive(self->context_.id);
+            self->run([self, seq, status = std::move(status)] { self->committed(seq, status); });
+        });
 }
 
 void Actor::committed(std::uint64_t seq, const Status& status) {
@@ -174,7 +197,8 @@ void Actor::reconcile() {
 
 void Actor::cancelAll() {
     auto effects = std::exchange(effects_, {});
-    for (auto& [key, cancel] : effects) cancel();
+    for (auto& [key, cancel] : effects)
+        cancel();
 }
 
 void Actor::halt(std::function<void()> closed) {
@@ -196,7 +220,9 @@ void Actor::halt(std::function<void()> closed) {
 }
 
 void Actor::end(End how) {
-    if (how != End::kBroken) deps_->scheduler.release(context_.id);
+    // What runs keeps its place while it is loaded again; what waits asks for one anew.
+    bool waits = state_.status <= execution::Status::kPending;
+    if (how != End::kBroken || waits) deps_->scheduler.release(context_.id);
     if (ended_) ended_(context_.id, how);
 }
 

@@ -84,7 +84,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
 
     void handle(execution::InputData data, std::vector<ports::Body> bodies);
     void append(std::vector<execution::Event> events, std::vector<ports::Body> bodies,
-                std::uint64_t before);
+                std::uint64_t before, const std::vector<execution::OpenReservation>& reserved);
     void committed(std::uint64_t seq, const Status& status);
     void settle();
     void reconcile();

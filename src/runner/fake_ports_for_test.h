@@ -139,6 +139,7 @@ class FakeModels : public ports::Models {
         done(Error(ErrorCode::kCancelled, "cancelled"));
     }
     std::vector<std::string> aliases() const override { return {"default"}; }
+    Result<ports::Price> price(const std::string&) const override { return ports::Price{1, 2}; }
 
     std::mutex mutex;
     std::deque<Result<ports::ModelAnswer>> answers;
@@ -201,6 +202,9 @@ class FakeVolumes : public ports::Volumes {
         return {ErrorCode::kNotFound, "no such volume"};
     }
     Status erase(const VolumeId&) override { return {}; }
+    Result<std::unique_ptr<ports::VolumeView>> view(const VolumeId&) override {
+        return {ErrorCode::kNotFound, "no such volume"};
+    }
     Status sweep(const std::set<ExecutionId>&, UtcTime) override { return {}; }
     Status available() override { return {}; }
     std::atomic<int> detached = 0;
@@ -212,7 +216,9 @@ class FakeRuntime : public ports::Runtime {
     ~FakeRuntime() override { join(); }
     std::string name() const override { return "fake"; }
     Status available() override { return {}; }
-    Status checkImage(const std::string&, const std::string&) override { return {}; }
+    Result<ports::ImageFacts> checkImage(const std::string&, const std::string&) override {
+        return ports::ImageFacts{};
+    }
     void start(ports::SandboxSpec spec, Deadline, ports::SandboxSink& sink) override {
         std::lock_guard lock(mutex_);
         sinks_[spec.id] = &sink;

@@ -142,7 +142,10 @@ Status Runner::load(const ports::ExecutionRow& row) {
     AEGIS_TRY(auto state, fold(deps_->journal, row.id));
     context.input = state.input;
     bool was_running = state.status == execution::Status::kRunning;
-    if (was_running) deps_->scheduler.adopt(row.id, locksOf(context));
+    if (was_running)
+        deps_->scheduler.adopt(row.id, locksOf(context));
+    else
+        deps_->scheduler.arrive(row.id);
     auto actor = start(std::move(context), std::move(state));
     actor->post(Recovered{});
     return {};

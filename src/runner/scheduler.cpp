@@ -4,13 +4,21 @@
 
 namespace aegis::runner {
 
+void Scheduler::arrive(const ExecutionId& id) {
+    std::lock_guard lock(mutex_);
+    bool known = std::ranges::find(queue_, id, &Waiting::id) != queue_.end();
+    if (!known && !running_.contains(id)) queue_.push_back({id, {}, nullptr});
+}
+
 void Scheduler::request(const ExecutionId& id, std::vector<std::string> locks,
                         std::function<void(UtcTime)> granted) {
     {
         std::lock_guard lock(mutex_);
-        bool queued = std::ranges::find(queue_, id, &Waiting::id) != queue_.end();
-        if (queued || running_.contains(id)) return;
-        queue_.push_back({id, std::move(locks), std::move(granted)});
+        auto at = std::ranges::find(queue_, id, &Waiting::id);
+        if (running_.contains(id) || (at != queue_.end() && at->granted)) return;
+        if (at == queue_.end()) at = queue_.insert(at, {id, {}, nullptr});
+        at->locks = std::move(locks);
+        at->granted = std::move(granted);
     }
     grant();
 }
@@ -77,6 +85,8 @@ std::vector<std::function<void()>> Scheduler::grantLocked() {
     // Locks wanted by somebody earlier in the queue: nobody behind may overtake on them.
     std::set<std::string> wanted;
     for (auto it = queue_.begin(); it != queue_.end() && running_.size() < limit_;) {
+        // Arrived and about to ask: those behind it wait the moment.
+        if (!it->granted) break;
         bool free = std::ranges::none_of(it->locks, [&](const std::string& name) {
             return held_.contains(name) || wanted.contains(name);
         });

@@ -22,7 +22,10 @@ class Scheduler {
   public:
     Scheduler(std::size_t limit, Clock& clock) : limit_(limit), clock_(clock) {}
 
-    /// Queues `id`; `granted` is called once when it may run, with the time since when it may. A
+    /// Takes `id`'s place in the queue; whoever arrives later is granted later, whichever of the two
+    /// asks first. request() or release() must follow soon: nobody behind it is granted before.
+    void arrive(const ExecutionId& id);
+    /// Queues `id`, where it arrived if it did; `granted` is called once when it may run, with the time since when it may. A
     /// repeat for a queued or running id is ignored.
     void request(const ExecutionId& id, std::vector<std::string> locks,
                  std::function<void(UtcTime)> granted);
@@ -41,7 +44,7 @@ class Scheduler {
     struct Waiting {
         ExecutionId id;
         std::vector<std::string> locks;
-        std::function<void(UtcTime)> granted;
+        std::function<void(UtcTime)> granted;  ///< none: arrived, has not asked yet
     };
     std::vector<std::function<void()>> grantLocked();
     void grant();

@@ -21,6 +21,33 @@ class SchedulerTest : public testing::Test {
     std::string order;
 };
 
+TEST_F(SchedulerTest, TheOrderOfArrivalCountsNotThatOfAsking) {
+    Scheduler scheduler(1, os::systemClock());
+    scheduler.open();
+    auto a = newId(), b = newId(), c = newId();
+    for (const auto& id : {a, b, c}) scheduler.arrive(id);
+    auto asks = [&](const ExecutionId& id, char name) {
+        scheduler.request(id, {}, [this, name](UtcTime) { order += name; });
+    };
+    asks(c, 'c');
+    asks(b, 'b');
+    EXPECT_EQ(order, "") << "a has arrived before them and is about to ask";
+    asks(a, 'a');
+    EXPECT_EQ(order, "a");
+    scheduler.release(a);
+    scheduler.release(b);
+    EXPECT_EQ(order, "abc");
+    scheduler.release(c);
+
+    auto gone = newId(), next = newId();
+    scheduler.arrive(gone);
+    scheduler.arrive(next);
+    asks(next, 'n');
+    EXPECT_EQ(order, "abc");
+    scheduler.release(gone);
+    EXPECT_EQ(order, "abcn") << "one that was cancelled before it asked holds up nobody";
+}
+
 TEST_F(SchedulerTest, FirstComeFirstServedWithinTheLimit) {
     Scheduler scheduler(2, os::systemClock());
     auto a = ask(scheduler, {}, 'a');

@@ -34,6 +34,7 @@ class VolumeManager : public ports::Volumes {
     Result<std::vector<ports::VolumeRecord>> list() override;
     Result<ports::VolumeRecord> get(const VolumeId& id) override;
     Status erase(const VolumeId& id) override;
+    Result<std::unique_ptr<ports::VolumeView>> view(const VolumeId& id) override;
     Status sweep(const std::set<ExecutionId>& live, UtcTime now) override;
     Status available() override;
 
@@ -71,6 +72,7 @@ class VolumeManager : public ports::Volumes {
     Status release(ports::VolumeRecord record, UtcTime ended_at, Deadline deadline);
     Status remove(const VolumeId& id, Deadline deadline);
 
+    Status sweepIdle(const VolumeId& id);
     Status sweepOne(const VolumeId& id, const std::set<ExecutionId>& live, UtcTime now);
     Status sweepOrphans(const std::set<VolumeId>& known);
     bool inUse(const ports::VolumeRecord& record, const std::set<ExecutionId>& live);
@@ -87,6 +89,8 @@ class VolumeManager : public ports::Volumes {
     KeyedLock<VolumeId> locks_;  ///< held while a volume is made, mounted, unmounted or deleted
     std::mutex create_mutex_;    ///< one creation at a time: templates and the cap
     bool probed_ = false;        ///< under create_mutex_: hard limits have been had once
+
+    bool swept_ = false;  ///< what a killed daemon left was looked for once; the sweep's thread only
 
     std::mutex users_mutex_;
     struct Use {

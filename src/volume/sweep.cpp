@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "base/log.h"
+#include "os/mount.h"
 #include "volume/attachment.h"
 #include "volume/manager.h"
 
@@ -45,8 +46,12 @@ Status VolumeManager::sweep(const std::set<ExecutionId>& live, UtcTime now) {
         known.insert(record.id);
         bool idle = !record.mounted && (record.storage_class != "ephemeral" ||
                                         (record.expires_at.ms != 0 && record.expires_at > now));
-        if (!idle) keepFirst(first, sweepOne(record.id, live, now));
+        if (!idle)
+            keepFirst(first, sweepOne(record.id, live, now));
+        else if (!swept_)
+            keepFirst(first, sweepIdle(record.id));
     }
+    swept_ = true;
     keepFirst(first, sweepOrphans(known));
     return first;
 }
@@ -75,6 +80,18 @@ Status VolumeManager::sweepOne(const VolumeId& id, const std::set<ExecutionId>& 
     bool expired = record->expires_at.ms != 0 && record->expires_at <= now;
     if (record->storage_class == "ephemeral" && expired) return remove(id, deadline);
     return release(std::move(*record), now, deadline);
+}
+
+/// A daemon that was killed while it opened a view may have left the mount that it came from.
+Status VolumeManager::sweepIdle(const VolumeId& id) {
+    auto target = layout_.mount(id);
+    auto mounted = os::isMountPoint(target);
+    if (!mounted || !*mounted) return {};
+    auto guard = locks_.tryLock(id);
+    if (!guard || hasUsers(id)) return {};
+    AEGIS_CHECK(unmountImage(target, Deadline::in(clock_.boot(), kUnmountMs)));
+    ::rmdir(target.c_str());
+    return {};
 }
 
 Status VolumeManager::sweepOrphans(const std::set<VolumeId>& known) {

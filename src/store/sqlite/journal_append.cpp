@@ -134,6 +134,11 @@ Status insertBodies(Database& db, std::int64_t exec_no, const std::vector<ports:
 Status takeClaims(Database& db, std::int64_t exec_no, const ports::Batch& batch) {
     if (batch.release_claims)
         AEGIS_CHECK(db.query("DELETE FROM claims WHERE exec_no = ?").bind(exec_no).run());
+    for (const auto& claim : batch.release) {
+        AEGIS_CHECK(db.query("DELETE FROM claims WHERE kind = ? AND key = ? AND exec_no = ?")
+                        .bind(claim.kind, claim.key, exec_no)
+                        .run());
+    }
     for (const auto& claim : batch.acquire) {
         AEGIS_CHECK(db.query("INSERT OR IGNORE INTO claims (kind, key, exec_no) VALUES (?, ?, ?)")
                         .bind(claim.kind, claim.key, exec_no)
