@@ -95,6 +95,11 @@ class GuestListener {
 using GuestListenerFactory = std::function<Result<std::unique_ptr<GuestListener>>(
     const std::string& socket_path, SandboxId)>;
 
+/// What is known of an image before a sandbox is made of it.
+struct ImageFacts {
+    bool declares_command = false;  ///< an ENTRYPOINT or CMD; false for one still to be pulled
+};
+
 /// Makes sandboxes. One implementation per isolation. Safe on any thread; nothing blocks but where
 /// said.
 class Runtime {
@@ -106,7 +111,8 @@ class Runtime {
     virtual Status available() = 0;
     /// Whether `image` can be used under `policy`; the error says how to get it. Blocks on the
     /// engine.
-    virtual Status checkImage(const std::string& image, const std::string& policy) = 0;
+    virtual Result<ImageFacts> checkImage(const std::string& image,
+                                          const std::string& policy) = 0;
 
     /// `sink` must outlive the sandbox.
     virtual void start(SandboxSpec spec, Deadline deadline, SandboxSink& sink) = 0;

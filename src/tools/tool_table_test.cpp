@@ -22,7 +22,9 @@ class FakeRuntime : public ports::Runtime {
     explicit FakeRuntime(std::string root) : root_(std::move(root)) {}
     std::string name() const override { return "fake"; }
     Status available() override { return {}; }
-    Status checkImage(const std::string&, const std::string&) override { return {}; }
+    Result<ports::ImageFacts> checkImage(const std::string&, const std::string&) override {
+        return ports::ImageFacts{};
+    }
     void start(ports::SandboxSpec, Deadline, ports::SandboxSink&) override {}
     void close(const ports::SandboxId&, Deadline, std::function<void(Status)> done) override {
         done({});

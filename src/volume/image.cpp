@@ -23,7 +23,9 @@ constexpr std::uint64_t kMiB = 1ULL << 20;
 /// The kernel sets aside 2 %, at most this many blocks, for delayed allocation
 /// (ext4_calculate_resv).
 constexpr std::uint64_t kMaxReservedBlocks = 4096;
-constexpr int kSizeTries = 6;
+/// mkfs.ext4 makes no journal in fewer than 2,048 blocks.
+constexpr std::uint64_t kMinJournaledBytes = 2048 * kBlockBytes;
+constexpr int kSizeTries = 8;
 
 std::uint64_t roundUp(std::uint64_t value, std::uint64_t unit) {
     return (value + unit - 1) / unit * unit;
@@ -60,34 +62,46 @@ Status makeFileSystem(const std::string& image, std::uint64_t bytes, std::uint64
     auto inodes = std::max<std::uint64_t>(1024, limit_bytes / 8192);
     // A fresh sparse file reads as zeros, so neither the journal nor the inode tables need zeroing,
     // which would make every copy carry them.
-    return os::runProgram(
-        {mkfs, "-q", "-F", "-b", fmt::to_string(kBlockBytes), "-m", "0", "-N",
-         fmt::to_string(inodes), "-J", fmt::format("size={}", journal_mib), "-O", "^resize_inode",
-         "-E", "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=1000:1000", image},
-        deadline);
+    std::vector<std::string> command{
+        mkfs, "-q", "-F", "-b", fmt::to_string(kBlockBytes), "-m", "0", "-N",
+        fmt::to_string(inodes), "-E",
+        "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=1000:1000", "-O"};
+    if (bytes < kMinJournaledBytes)
+        command.insert(command.end(), {"^resize_inode,^has_journal", image});
+    else
+        command.insert(command.end(), {"^resize_inode", "-J",
+                                       fmt::format("size={}", journal_mib), image});
+    return os::runProgram(std::move(command), deadline);
 }
 
-/// Grows the file system until `limit_bytes`, and the metadata of files that hold them, fit.
+/// Blocks that a process without privileges can fill.
+Result<std::uint64_t> usableBlocks(const std::string& image) {
+    AEGIS_TRY(Geometry made, readGeometry(image));
+    auto reserved = std::min(made.blocks / 50, kMaxReservedBlocks);
+    return made.free_blocks - std::min(reserved, made.free_blocks);
+}
+
+/// Fits the file system to `limit_bytes` and the metadata of files that hold them: never less, and
+/// at most 1/64 more. What mkfs keeps for itself grows in steps (block groups, inode tables), so
+/// the size is approached by making it and looking.
 Status makeSized(const std::string& image, std::uint64_t limit_bytes, Deadline deadline) {
     std::uint64_t want = limit_bytes / kBlockBytes + limit_bytes / kBlockBytes / 512 + 16;
-    std::uint64_t bytes = roundUp(limit_bytes + limit_bytes / 16 + 8 * kMiB, kMiB);
+    std::uint64_t blocks = roundUp(limit_bytes + limit_bytes / 16 + 8 * kMiB, kMiB) / kBlockBytes;
+    std::uint64_t enough = 0;  // the fewest blocks known to be enough
     for (int attempt = 0; attempt < kSizeTries; ++attempt) {
-        AEGIS_CHECK(makeFileSystem(image, bytes, limit_bytes, deadline));
-        AEGIS_TRY(Geometry made, readGeometry(image));
-        auto reserved = std::min(made.blocks / 50, kMaxReservedBlocks);
-        auto usable = made.free_blocks - std::min(reserved, made.free_blocks);
-        bool snug = usable >= want && usable - want < 1024 + want / 64;
-        if (snug) return {};
+        AEGIS_CHECK(makeFileSystem(image, blocks * kBlockBytes, limit_bytes, deadline));
+        AEGIS_TRY(auto usable, usableBlocks(image));
+        if (usable >= want && usable - want <= std::max<std::uint64_t>(64, want / 64)) return {};
         if (usable < want) {
-            bytes += roundUp((want - usable) * kBlockBytes + kMiB / 4, kMiB / 4);
-        } else if (attempt + 2 < kSizeTries) {
-            bytes -= std::min((usable - want) * kBlockBytes * 9 / 10, bytes / 4) / kBlockBytes *
-                     kBlockBytes;
-        } else {
-            return {};
+            blocks += (want - usable) * 50 / 49 + 8;
+            continue;
         }
+        enough = enough == 0 ? blocks : std::min(enough, blocks);
+        blocks -= std::min((usable - want) * 50 / 49, blocks / 2);
     }
-    return {ErrorCode::kInternal, image + ": no fitting file system size was found"};
+    if (enough == 0)
+        return {ErrorCode::kInternal, image + ": no fitting file system size was found"};
+    return makeFileSystem(image, enough * kBlockBytes, limit_bytes, deadline);
 }
 
 /// lost+found is for fsck; a volume starts empty.
@@ -120,7 +134,7 @@ Status makeLayout(const Layout& layout) {
 Result<std::string> ensureTemplate(const Layout& layout, std::uint64_t limit_bytes,
                                    Deadline deadline) {
     auto size = roundUp(std::max(limit_bytes, kMinVolumeBytes), kMiB);
-    auto path = fmt::format("{}/ext4-1-{}M.img", layout.templates(), size / kMiB);
+    auto path = fmt::format("{}/ext4-2-{}M.img", layout.templates(), size / kMiB);
     if (::access(path.c_str(), F_OK) == 0) return path;
     auto temporary = path + ".tmp";
     auto made = [&]() -> Status {

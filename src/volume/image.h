@@ -27,8 +27,9 @@ Status makeLayout(const Layout& layout);
 inline constexpr std::uint64_t kMinVolumeBytes = 1ULL << 20;
 
 /// The template for volumes of `limit_bytes` (rounded up to MiB), made on first use: an empty ext4
-/// that belongs to 1000:1000, without lost+found, journal included, in which at least `limit_bytes`
-/// can be written. Needs mkfs.ext4 and the right to mount. Not for two threads at once.
+/// that belongs to 1000:1000, without lost+found, with a journal from 8 MiB on, in which
+/// `limit_bytes` can be written and at most 1/64 more. Needs mkfs.ext4 and the right to mount. Not
+/// for two threads at once.
 Result<std::string> ensureTemplate(const Layout& layout, std::uint64_t limit_bytes,
                                    Deadline deadline);
 

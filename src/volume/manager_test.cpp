@@ -136,7 +136,7 @@ TEST_F(VolumeManagerTest, theLimitIsHardAndNotBelowTheStatedOne) {
         auto written = fill(attached->at(0).source + "/big", error);
         EXPECT_EQ(error, ENOSPC);
         EXPECT_GE(written, limit);
-        EXPECT_LE(written, limit + limit / 10 + 5 * kMiB);
+        EXPECT_LE(written, limit + limit / 32 + kMiB / 4);
         auto full = manager_->full(execution);
         ASSERT_EQ(full.size(), 1U) << limit;
         EXPECT_GE(full[0].used_bytes, limit);

@@ -72,7 +72,8 @@ class Images(Case):
     def test_managed_bootstrap_in_an_own_image(self):
         manifest = agent("managed")
         manifest["spec"]["runtime"] = {"image": self.full, "isolation": "docker"}
-        self.node.deploy(manifest)
+        deployed = self.node.ok("agent", "deploy", "-", stdin=json.dumps(manifest))
+        self.assertRegex(deployed.err, r"(?m)^warning: .*command of image .* will not run")
         self.say({"content": "ok"})
         self.assertCompleted(self.node.run("managed"))
 

@@ -21,7 +21,7 @@ namespace aegis::sandbox {
 namespace {
 
 constexpr std::int64_t kAvailableMs = 2'000;
-constexpr std::int64_t kCheckMs = 10'000;
+constexpr std::int64_t kCheckMs = 30'000;
 constexpr std::int64_t kSweepMs = 60'000;
 constexpr std::int64_t kStopMs = 10'000;
 constexpr std::size_t kMaxQueue = 10'000;
@@ -193,7 +193,8 @@ Status DockerRuntime::available() {
     return version ? Status{} : Status{std::move(version.error())};
 }
 
-Status DockerRuntime::checkImage(const std::string& image, const std::string& policy) {
+Result<ports::ImageFacts> DockerRuntime::checkImage(const std::string& image,
+                                                    const std::string& policy) {
     return impl_->images.check(image, policy, inMs(kCheckMs));
 }
 

@@ -38,7 +38,8 @@ class DockerRuntime final : public ports::Runtime {
 
     std::string name() const override { return "docker"; }
     Status available() override;
-    Status checkImage(const std::string& image, const std::string& policy) override;
+    Result<ports::ImageFacts> checkImage(const std::string& image,
+                                         const std::string& policy) override;
     void start(ports::SandboxSpec spec, Deadline deadline, ports::SandboxSink& sink) override;
     void close(const ports::SandboxId& id, Deadline deadline,
                std::function<void(Status)> done) override;

@@ -82,15 +82,15 @@ Result<ImageInfo> Images::resolve(const std::string& image, const std::string& p
     return engine_.inspectImage(image, deadline);
 }
 
-Status Images::check(const std::string& image, const std::string& policy, Deadline deadline) {
-    if (isArchive(image)) {
-        auto key = identity(image);
-        return key ? Status{} : Status{std::move(key.error())};
-    }
-    auto info = engine_.inspectImage(image, deadline);
-    if (info) return {};
-    if (info.error().code != ErrorCode::kNotFound) return std::move(info.error());
-    return mayPull(image, policy) ? Status{} : Status{missing(image)};
+Result<ports::ImageFacts> Images::check(const std::string& image, const std::string& policy,
+                                        Deadline deadline) {
+    auto info = isArchive(image) ? resolve(image, policy, deadline)
+                                 : engine_.inspectImage(image, deadline);
+    if (info) return ports::ImageFacts{.declares_command = info->declares_command};
+    if (info.error().code != ErrorCode::kNotFound || isArchive(image))
+        return std::move(info.error());
+    if (!mayPull(image, policy)) return missing(image);
+    return ports::ImageFacts{};
 }
 
 }  // namespace aegis::sandbox

@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "base/time.h"
+#include "ports/sandbox.h"
 #include "sandbox/docker/engine.h"
 
 namespace aegis::sandbox {
@@ -23,8 +24,9 @@ class Images {
     Result<ImageInfo> resolve(const std::string& image, const std::string& policy,
                               Deadline deadline);
 
-    /// Whether resolve() has a chance, without pulling or loading.
-    Status check(const std::string& image, const std::string& policy, Deadline deadline);
+    /// Whether resolve() has a chance, without pulling. An archive is loaded: what is wrong with it
+    /// is better known before an execution needs it.
+    Result<ports::ImageFacts> check(const std::string& image, const std::string& policy, Deadline deadline);
 
   private:
     Result<std::string> loadArchive(const std::string& path, Deadline deadline);

@@ -71,6 +71,24 @@ std::string_view resultName(ports::DeployResult::What what) {
     return "created";
 }
 
+/// An image that cannot be had now may be there when an execution needs it: a warning.
+void imageWarning(Checked& checked, const std::string& image,
+                  const Result<ports::ImageFacts>& facts) {
+    const auto& manifest = checked.parsed.manifest;
+    if (!facts) {
+        const auto& error = facts.error();
+        checked.warnings.push_back(error.hint.empty()
+                                       ? error.message
+                                       : fmt::format("{} (hint: {})", error.message, error.hint));
+    } else if (facts->declares_command && !manifest.runtime.image.empty() &&
+               manifest.advanced.bootstrap_path.empty()) {
+        checked.warnings.push_back(fmt::format(
+            "the command of image {} will not run: the managed bootstrap runs in its place (hint: "
+            "name the image's own with spec.advanced.bootstrap_path)",
+            image));
+    }
+}
+
 json::Array warningsOf(const Checked& checked) {
     json::Array out;
     for (const auto& warning : checked.warnings) out.push_back(json::Value(warning));
@@ -96,12 +114,7 @@ Result<json::Value> LocalService::deploy(const Principal&, const std::vector<Man
         if (auto available = runtime->available(); !available) return available.error();
         AEGIS_TRY(auto image, agent::resolvedImage(manifest, facts));
         auto policy = std::string(agent::name(manifest.runtime.image_pull_policy));
-        if (auto usable = runtime->checkImage(image, policy); !usable) {
-            const auto& error = usable.error();
-            checked.warnings.push_back(
-                error.hint.empty() ? error.message
-                                   : fmt::format("{} (hint: {})", error.message, error.hint));
-        }
+        imageWarning(checked, image, runtime->checkImage(image, policy));
         if (!manifest.volumes.empty()) {
             if (auto limits = p_.volumes.available(); !limits) return limits.error();
         }
