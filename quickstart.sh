@@ -38,7 +38,9 @@ if "$aegis" --daemon-addr localhost:9090 daemon status >/dev/null 2>&1; then
     echo "To begin anew: ${sudo_word:+$sudo_word }build/aegis daemon stop, then ./quickstart.sh"
 else
     config=()
-    if [[ -n ${OPENAI_API_KEY:-} ]]; then
+    if [[ -e aegis-config.yaml ]]; then
+        echo "Models: those of ./aegis-config.yaml"
+    elif [[ -n ${OPENAI_API_KEY:-} ]]; then
         echo "Model: OpenAI, with the key in OPENAI_API_KEY"
     elif [[ -n ${ANTHROPIC_API_KEY:-} ]]; then
         echo "Model: Anthropic, with the key in ANTHROPIC_API_KEY"
@@ -59,7 +61,9 @@ run execute --agent pr-reviewer --input @examples/pr-42.json --watch || code=$?
 step "What the agent said"
 run execution logs @last
 if [[ $code -ne 0 ]]; then
-    printf '\nThe execution did not complete (exit %s).\n' "$code" >&2
+    printf '\nThe execution did not complete (exit %s). What is wrong with this machine, if anything:\n' \
+        "$code" >&2
+    "${as_root[@]}" "$aegis" doctor | grep -v '^ok ' >&2 || true
     exit "$code"
 fi
 
@@ -68,6 +72,7 @@ cat <<TXT
 == Where to look next
   build/aegis execution get @last          the record, with every iteration
   build/aegis agent list                   what is deployed
+  build/aegis doctor                       whether all is well with this machine
   build/aegis agent deploy examples/python-coder.yaml
   build/aegis execute --agent python-coder --watch \\
       --input '{"task": "Write a function that reverses a linked list."}'

@@ -103,10 +103,10 @@ def install(m, deb):
     m.say("installed")
 
 
-def engine(m, image):
+def engine(m, work, image):
     ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET)
     m.run("ip", "link", "set", "lo", "up")
-    os.link(image, m.path("/var/lib/docker/image.tar"))
+    os.link(image, os.path.join(work, "docker", "image.tar"))
     m.start("dockerd", "--bridge=none", "--iptables=false", "--ip-forward=false",
             "--cgroup-parent=/aegis-package-test", log="/run/dockerd.log")
     until(lambda: m.run("docker", "info", check=False).returncode == 0,
@@ -205,7 +205,7 @@ def main():
     try:
         m.raise_from(args.base, args.work)
         install(m, args.deb)
-        engine(m, args.image)
+        engine(m, args.work, args.image)
         configure(m)
         running = service(m)
         session(m)

@@ -97,7 +97,7 @@ class Suite:
         unit = open(f"{root}/usr/lib/systemd/system/aegis.service", encoding="utf-8").read()
         expect("ExecStart=/usr/bin/aegis --config /etc/aegis/aegis-config.yaml daemon start" in unit,
                unit)
-        expect(root not in unit and "@" not in unit, "the unit holds no staging path")
+        expect(root not in unit and "@AEGIS" not in unit, "the unit holds no staging path")
 
     def testUnit(self):
         """The unit is well-formed, and gives the service no mount namespace of its own."""
