@@ -3,7 +3,9 @@
 #include <random>
 
 #include "agent/manifest.h"
+#include "agent/manifest_schema.h"
 #include "agent/test_facts.h"
+#include "text/json_schema.h"
 
 namespace aegis::agent {
 namespace {
@@ -153,11 +155,15 @@ NodeFacts everything() {
 
 TEST(ManifestProperty, SurvivesStorageAndRedeployment) {
     NodeFacts node = everything();
+    auto schema = text::JsonSchema::compile(manifestSchema());
+    ASSERT_TRUE(schema);
     for (unsigned seed = 1; seed <= 500; ++seed) {
         Manifest m = Maker(seed).manifest();
         std::string stored = json::dump(manifestToJson(m));
         auto value = json::parse(stored);
         ASSERT_TRUE(value) << stored;
+        auto violations = schema->validate(*value);
+        ASSERT_TRUE(violations.empty()) << violations.front().str() << "\n" << stored;
         auto loaded = manifestFromJson(*value);
         ASSERT_TRUE(loaded) << "seed " << seed << ": " << loaded.error().details.front().str();
         ASSERT_EQ(json::dump(manifestToJson(*loaded)), stored) << "seed " << seed;

@@ -140,6 +140,8 @@ void readObservability(const Node& node, ObservabilityConfig& out, Context& cont
     r.finish();
 }
 
+}  // namespace
+
 void readRoot(const Node& root, Config& out, Context& context) {
     Reader r(root, "", context.problems, Reader::Unknown::kLenient);
     if (const Node* node = r.get("server")) readServer(*node, out.server, context);
@@ -153,8 +155,6 @@ void readRoot(const Node& root, Config& out, Context& context) {
         readObservability(*node, out.observability, context);
     r.finish();
 }
-
-}  // namespace
 
 bool isSecretKey(std::string_view key) {
     return key == "api_key" || key == "token" || key == "database_url" || key == "env";

@@ -31,6 +31,8 @@ bool readSecret(Reader& reader, std::string_view key, Secret& out, Context& cont
 /// A path, relative to the file's folder.
 bool readFilePath(Reader& reader, std::string_view key, std::string& out, const Context& context);
 
+/// A whole file.
+void readRoot(const Node& root, Config& out, Context& context);
 void readLlm(const Node* node, LlmConfig& out, Context& context);
 void readTools(const Node& node, ToolsConfig& out, Context& context);
 

@@ -252,7 +252,10 @@ Reader::Reader(const Node& node, std::string path, Problems& problems, Unknown u
 }
 
 const Node* Reader::get(std::string_view key) {
-    if (std::ranges::find(known_, key) == known_.end()) known_.emplace_back(key);
+    if (std::ranges::find(known_, key) == known_.end()) {
+        known_.emplace_back(key);
+        problems_.field(path_, key);
+    }
     const Node* value = node_.find(key);
     if (value && value->isNull() && unknown_ == Unknown::kLenient) return nullptr;
     return value;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -30,6 +31,13 @@ class Problems {
         warning(std::move(path), at.line, at.column, std::move(message));
     }
 
+    /// Calls back with each field that a Reader looks for: what the grammar knows.
+    using FieldCallback = std::function<void(const std::string& path, std::string_view key)>;
+    void onField(FieldCallback callback) { on_field_ = std::move(callback); }
+    void field(const std::string& path, std::string_view key) {
+        if (on_field_) on_field_(path, key);
+    }
+
     bool ok() const { return errors_.empty(); }
     std::size_t errorCount() const { return errors_.size(); }
     const std::string& file() const { return file_; }
@@ -40,6 +48,7 @@ class Problems {
   private:
     std::string file_;
     std::vector<ErrorDetail> errors_, warnings_;
+    FieldCallback on_field_;
 };
 
 /// `text` as a message shows it: quoted, control characters escaped, cut to 80 bytes.
