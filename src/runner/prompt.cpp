@@ -13,15 +13,15 @@ constexpr std::size_t kMaxErrorBytes = 16'384;
 /// The template's variables. The input is parsed only if the template looks into it.
 class PromptContext : public text::TemplateContext {
   public:
-    PromptContext(const ExecutionContext& context, const execution::State& state,
+    PromptContext(const PromptSubject& subject, const execution::State& state,
                   std::string_view input, std::string_view previous_error)
-        : manifest_(*context.manifest), input_text_(input), previous_error_(previous_error) {
+        : manifest_(subject.manifest), input_text_(input), previous_error_(previous_error) {
         values_["iteration_number"] = state.iteration;
         values_["max_iterations"] = state.plan.max_iterations;
-        values_["agent"] = json::Object{{"name", context.agent_name},
-                                        {"id", context.agent_id.str()},
+        values_["agent"] = json::Object{{"name", subject.agent_name},
+                                        {"id", subject.agent_id.str()},
                                         {"version", manifest_.metadata.version}};
-        values_["execution"] = json::Object{{"id", context.id.str()}};
+        values_["execution"] = json::Object{{"id", subject.execution.str()}};
         for (const auto& item : manifest_.context) {
             if (!context_.empty()) context_ += "\n\n";
             context_ += item.value;
@@ -64,20 +64,27 @@ class PromptContext : public text::TemplateContext {
 
 }  // namespace
 
-Result<std::string> renderPrompt(Deps& deps, const ExecutionContext& context,
-                                 const execution::State& state) {
-    AEGIS_TRY(auto input, deps.bodies.get(context.id, state.input));
-    AEGIS_TRY(auto error, deps.bodies.get(context.id, state.previous_error));
+Result<std::string> renderPrompt(const PromptSubject& subject, const execution::State& state,
+                                 const BodyReader& body) {
+    AEGIS_TRY(auto input, body(state.input));
+    AEGIS_TRY(auto error, body(state.previous_error));
     std::string previous = error->empty() ? state.previous_failure.message : *error;
     if (previous.size() > kMaxErrorBytes) previous = text::tailUtf8(previous, kMaxErrorBytes);
-    AEGIS_TRY(auto prompt_template, text::Template::parse(context.manifest->task.prompt_template));
-    PromptContext variables(context, state, *input, previous);
+    AEGIS_TRY(auto prompt_template, text::Template::parse(subject.manifest.task.prompt_template));
+    PromptContext variables(subject, state, *input, previous);
     AEGIS_TRY(auto prompt, prompt_template.render(variables));
     if (state.iteration > 1 && !previous.empty() && !prompt_template.mentions("previous_error")) {
         prompt += fmt::format(
             "\n\nYour previous attempt failed with the following error. Fix it:\n{}\n", previous);
     }
     return prompt;
+}
+
+Result<std::string> renderPrompt(Deps& deps, const ExecutionContext& context,
+                                 const execution::State& state) {
+    return renderPrompt(
+        {*context.manifest, context.agent_name, context.agent_id, context.id}, state,
+        [&](const execution::BodyRef& ref) { return deps.bodies.get(context.id, ref); });
 }
 
 }  // namespace aegis::runner
