@@ -68,6 +68,7 @@ baseImage() {
 }
 
 must packages scripts/install-deps.sh build run package test
+must python scripts/test-venv.sh
 must build scripts/build.sh build -DCMAKE_BUILD_TYPE=RelWithDebInfo -DAEGIS_TESTS=ON
 if ! scripts/engine.sh status; then engine_is_ours=1; fi
 must engine scripts/engine.sh start

@@ -12,8 +12,8 @@ build=(g++ cmake ninja-build ccache mold pkg-config python3 libboost1.81-dev lib
     libcurl4-openssl-dev libcli11-dev)
 run=(mmdebstrap e2fsprogs mount ca-certificates)
 package=(dpkg-dev file gzip lintian)
-bench=(curl)
-test=(libgtest-dev json-schema-test-suite jq procps)
+bench=(curl wrk)
+test=(libgtest-dev json-schema-test-suite jq procps python3-venv openssl)
 fuzz=(clang-19 libclang-rt-19-dev)
 tidy=(clang-19 clang-format-19 clang-tidy-19)
 

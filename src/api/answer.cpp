@@ -32,6 +32,8 @@ void sendError(net::ResponseWriter& writer, const Error& error) {
     auto text = json::dump(errorBody(error)) + "\n";
     wire::Headers headers{{"Content-Type", "application/json"}};
     if (error.code == ErrorCode::kUnauthenticated) headers.add("WWW-Authenticate", "Bearer");
+    if (error.code == ErrorCode::kTooMany || error.code == ErrorCode::kUnavailable)
+        headers.add("Retry-After", "1");
     (void)writer.send(status, std::move(headers), text);
 }
 

@@ -1,11 +1,11 @@
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "api/contract.h"
 #include "base/secret.h"
 #include "net/event_stream.h"
 #include "net/server.h"
@@ -13,9 +13,20 @@
 
 namespace aegis::api {
 
+/// One thing that must be well for executions to start.
+struct HealthCheck {
+    std::string name;     ///< "recovery", "engine", "disk"
+    std::string problem;  ///< empty: it is well
+};
+
 struct ApiOptions {
     Secret token;          ///< empty: none is asked for
     bool loopback = true;  ///< the address is a loopback one: only loopback names may be in Host
+    std::string version;
+    /// What /health/ready answers from; may block for some seconds.
+    std::function<std::vector<HealthCheck>()> checks;
+    /// The text of /metrics.
+    std::function<std::string()> metrics;
 };
 
 /// Serves the API on any number of listeners. Safe on any thread; outlives its servers.
@@ -26,8 +37,8 @@ class ApiRoutes {
 
     void handle(const net::Request& request, net::ResponseWriter& writer);
 
-    /// Whether unfinished executions were loaded: /health/ready says so.
-    void setReady(bool ready) { ready_ = ready; }
+    /// What there is, as /openapi.json describes it.
+    static std::vector<const Operation*> operations();
 
     /// Limits on bodies, and which requests may use the connections kept for cancel and health.
     static std::uint64_t bodyLimit(std::string_view method, std::string_view path);
@@ -42,14 +53,19 @@ class ApiRoutes {
         service::Principal who;
     };
     using Function = void (ApiRoutes::*)(Call&);
-    struct Route {
-        std::string_view method;
-        std::string_view pattern;  ///< "{}" captures one segment
+    struct Route : Operation {
         Function function;
     };
     static const std::vector<Route>& routes();
+    static std::vector<Route> agentRoutes();
+    static std::vector<Route> executionRoutes();
+    static std::vector<Route> nodeRoutes();
 
-    bool mayAsk(const net::Request& request, net::ResponseWriter& writer) const;
+    /// Who asks, or why they may not.
+    Result<service::Principal> principalOf(const net::Request& request) const;
+    void route(const net::Request& request, net::ResponseWriter& writer, Call& call);
+    /// False, with 429 sent, when there are as many event streams as there may be.
+    bool mayStream(net::ResponseWriter& writer) const;
 
     void deploy(Call& call);
     void listAgents(Call& call);
@@ -76,6 +92,8 @@ class ApiRoutes {
     void version(Call& call);
     void live(Call& call);
     void ready(Call& call);
+    void metrics(Call& call);
+    void openApi(Call& call);
 
     void startExecution(Call& call, const json::Value& body, const std::string& agent);
 
@@ -83,7 +101,6 @@ class ApiRoutes {
     net::StreamHub& streams_;
     ports::Journal& journal_;
     ApiOptions options_;
-    std::atomic<bool> ready_{false};
 };
 
 }  // namespace aegis::api

@@ -82,12 +82,12 @@ void ApiRoutes::streamNodeEvents(Call& call, const service::NodeEventQuery& quer
             sendError(call.writer, page.error());
             return;
         }
-        if (!call.writer.begun() &&
-            !call.writer.begin(200, {{"Content-Type", "text/event-stream"},
-                                     {"Cache-Control", "no-store"}}))
+        if (!call.writer.begun() && !call.writer.begin(200, {{"Content-Type", "text/event-stream"},
+                                                             {"Cache-Control", "no-store"}}))
             return;
         std::string text;
-        for (const auto& event : page->events) text += service::encodeNodeEvent(event)->sse;
+        for (const auto& event : page->events)
+            text += service::encodeNodeEvent(event)->sse;
         if (!text.empty() && !call.writer.write(text)) return;
         filter->cursor = page->cursor;
         if (page->events.size() < filter->limit) break;
@@ -108,12 +108,12 @@ void ApiRoutes::streamNodeEvents(Call& call, const service::NodeEventQuery& quer
     };
     auto stream = streams_.add(std::move(socket), std::move(options));
     auto subscription = service_.follow(
-        std::move(*filter), {[this, stream](const service::NodeEventTextPtr& event) {
-                                 // Aliases the event: all watchers share its bytes.
-                                 return streams_.push(
-                                     stream, std::shared_ptr<const std::string>(event, &event->sse));
-                             },
-                             [this, stream](const Error&) { streams_.close(stream); }});
+        std::move(*filter),
+        {[this, stream](const service::NodeEventTextPtr& event) {
+             // Aliases the event: all watchers share its bytes.
+             return streams_.push(stream, std::shared_ptr<const std::string>(event, &event->sse));
+         },
+         [this, stream](const Error&) { streams_.close(stream); }});
     std::unique_lock lock(follower->mutex);
     follower->subscription = subscription;
     if (!follower->closed) return;

@@ -2,20 +2,41 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 
 #include "api/answer.h"
 #include "api/api_routes.h"
+#include "text/edit_distance.h"
 
 namespace aegis::api {
 namespace {
 
 constexpr int kMaxPage = 1000;
 
+/// A field that is nearly one of ours is a slip that would be ignored; others are a newer client's.
+Status checkFields(const json::Value& body) {
+    static const std::vector<std::string> kFields{"agent_id", "agent",   "input",
+                                                  "model",    "labels",  "max_iterations",
+                                                  "budget",   "timeout", "idempotency_key"};
+    for (const auto& member : body.get_object()) {
+        std::string name(member.key());
+        if (std::ranges::find(kFields, name) != kFields.end()) continue;
+        auto near = text::closest(name, kFields, 2);
+        if (!near) continue;
+        Error error(ErrorCode::kInvalid, fmt::format("unknown field \"{}\"", name),
+                    fmt::format("did you mean \"{}\"?", *near));
+        error.details.push_back({name, "", 0, 0, "unknown field"});
+        return error;
+    }
+    return {};
+}
+
 /// Fields of the request for an execution; a wrong type is an error that names the field.
 Result<service::ExecuteRequest> requestOf(const json::Value& body, const net::Request& http) {
     service::ExecuteRequest out;
     if (!body.is_object()) return {ErrorCode::kInvalid, "the body must be a JSON object"};
+    AEGIS_CHECK(checkFields(body));
     auto wrong = [](std::string_view field, std::string_view expected) {
         Error error(ErrorCode::kInvalid, fmt::format("{} must be {}", field, expected));
         error.details.push_back(
@@ -163,6 +184,7 @@ void ApiRoutes::executionEvents(Call& call) {
 }
 
 void ApiRoutes::streamExecution(Call& call) {
+    if (!mayStream(call.writer)) return;
     auto row = service_.resolveExecution(call.captured[0]);
     auto after = intParameter(call.request, "after", 0, 0, INT64_MAX);
     if (!row || !after) {

@@ -29,7 +29,8 @@ class QueryText {
         return *this;
     }
     QueryText& labels(const std::map<std::string, std::string>& labels) {
-        for (const auto& [key, value] : labels) add("label", fmt::format("{}={}", key, value));
+        for (const auto& [key, value] : labels)
+            add("label", fmt::format("{}={}", key, value));
         return *this;
     }
     const std::string& str() const { return text_; }
@@ -43,9 +44,9 @@ Error errorOf(const net::ClientResponse& response) {
     auto body = json::parse(response.body);
     const auto* error = body ? json::find(*body, "error") : nullptr;
     if (error == nullptr) {
-        return {ErrorCode::kInternal,
-                fmt::format("the daemon answered with status {} and no explanation",
-                            response.status)};
+        return {
+            ErrorCode::kInternal,
+            fmt::format("the daemon answered with status {} and no explanation", response.status)};
     }
     Error out(errorCodeFromName(json::getString(*error, "code")),
               std::string(json::getString(*error, "message")),
@@ -53,11 +54,10 @@ Error errorOf(const net::ClientResponse& response) {
     const auto* details = json::find(*error, "details");
     if (details == nullptr || !details->is_array()) return out;
     for (const auto& d : details->get_array()) {
-        out.details.push_back({std::string(json::getString(d, "path")),
-                               std::string(json::getString(d, "file")),
-                               static_cast<int>(json::getInt(d, "line")),
-                               static_cast<int>(json::getInt(d, "column")),
-                               std::string(json::getString(d, "message"))});
+        out.details.push_back(
+            {std::string(json::getString(d, "path")), std::string(json::getString(d, "file")),
+             static_cast<int>(json::getInt(d, "line")), static_cast<int>(json::getInt(d, "column")),
+             std::string(json::getString(d, "message"))});
     }
     return out;
 }
@@ -73,12 +73,23 @@ Result<std::unique_ptr<HttpService>> HttpService::create(ClientOptions options, 
     constexpr std::uint16_t kDefaultPort = 9090;
     auto endpoint = net::parseEndpoint(options.daemon_addr, kDefaultPort);
     if (!endpoint) return std::move(endpoint.error()).within("--daemon-addr");
-    return std::unique_ptr<HttpService>(
-        new HttpService(std::move(*endpoint), std::move(options.token), clock));
+    net::HttpConnection::Connector connector;
+    if (endpoint->is_tls && options.secure) {
+        AEGIS_TRY(connector, options.secure());
+    }
+    std::unique_ptr<HttpService> service(new HttpService(std::move(*endpoint), std::move(connector),
+                                                         std::move(options.token), clock));
+    service->trace_ = std::move(options.trace);
+    return service;
 }
 
-HttpService::HttpService(net::Endpoint endpoint, Secret token, Clock& clock)
-    : endpoint_(endpoint), token_(std::move(token)), clock_(clock), connection_(endpoint) {}
+HttpService::HttpService(net::Endpoint endpoint, net::HttpConnection::Connector connector,
+                         Secret token, Clock& clock)
+    : endpoint_(endpoint),
+      connector_(connector),
+      token_(std::move(token)),
+      clock_(clock),
+      connection_(std::move(endpoint), std::move(connector)) {}
 
 net::ClientRequest HttpService::make(std::string method, std::string target,
                                      std::string body) const {
@@ -95,12 +106,24 @@ Error HttpService::explain(Error error) const {
     if (error.code != ErrorCode::kUnreachable) return error;
     return {ErrorCode::kUnreachable,
             fmt::format("the daemon at {} cannot be reached ({})", endpoint_.str(), error.message),
-            "start it with: aegis daemon start --detach"};
+            error.hint.empty() ? "start it with: aegis daemon start --detach" : error.hint};
+}
+
+void HttpService::trace(const net::ClientRequest& request, BootTime begun,
+                        const std::string& result) const {
+    if (!trace_) return;
+    auto ms = static_cast<double>(clock_.boot().ns - begun.ns) / 1e6;
+    trace_(fmt::format("{} {} at {} -> {} ({:.1f} ms)", request.method, request.target,
+                       endpoint_.str(), result, ms));
 }
 
 Result<json::Value> HttpService::call(const net::ClientRequest& request, std::int64_t timeout_ms) {
+    auto begun = clock_.boot();
     auto response =
         connection_.request(request, Deadline::in(clock_.boot(), timeout_ms), kMaxAnswerBytes);
+    trace(request, begun,
+          response ? fmt::format("{}, {} bytes", response->status, response->body.size())
+                   : response.error().message);
     if (!response) return explain(std::move(response.error()));
     if (response->status >= 400) return errorOf(*response);
     if (response->body.empty()) return json::Value(nullptr);
@@ -164,8 +187,7 @@ Result<json::Value> HttpService::deleteAgent(const Principal&, const std::string
     return call(make("DELETE", "/v1/agents/" + encode(agent)), kTimeoutMs);
 }
 
-Result<json::Value> HttpService::execute(const Principal&,
-                                         const service::ExecuteRequest& request) {
+Result<json::Value> HttpService::execute(const Principal&, const service::ExecuteRequest& request) {
     json::Object body{{"agent_id", request.agent}};
     if (request.input) body["input"] = *request.input;
     if (request.max_iterations) body["max_iterations"] = *request.max_iterations;
@@ -173,7 +195,8 @@ Result<json::Value> HttpService::execute(const Principal&,
     if (!request.idempotency_key.empty()) body["idempotency_key"] = request.idempotency_key;
     if (request.timeout_ms) body["timeout"] = fmt::format("{}ms", *request.timeout_ms);
     json::Object labels;
-    for (const auto& [key, value] : request.labels) labels[key] = value;
+    for (const auto& [key, value] : request.labels)
+        labels[key] = value;
     if (!labels.empty()) body["labels"] = std::move(labels);
     return post("/v1/executions", body);
 }
@@ -208,8 +231,8 @@ Status HttpService::removeExecution(const Principal&, const std::string& executi
 
 Result<json::Value> HttpService::executionEvents(const Principal&, const std::string& execution,
                                                  std::uint64_t after, int limit) {
-    return get(fmt::format("/v1/executions/{}/events?after={}&limit={}", encode(execution), after,
-                           limit));
+    return get(
+        fmt::format("/v1/executions/{}/events?after={}&limit={}", encode(execution), after, limit));
 }
 
 Result<HttpService::StreamEnd> HttpService::stream(const std::string& target, const Take& take) {
@@ -231,11 +254,13 @@ Result<HttpService::StreamEnd> HttpService::stream(const std::string& target, co
         }
     };
     // The connection of its own: this one is left in the middle of an answer when the watch ends.
-    net::HttpConnection connection(endpoint_);
+    net::HttpConnection connection(endpoint_, connector_);
+    auto begun = clock_.boot();
     auto response = connection.stream(
         request, Deadline::never(),
         [&](const wire::ResponseHead& head) {
             status = head.status;
+            trace(request, begun, fmt::format("{}, a stream", status));
             return true;
         },
         [&](std::string_view chunk) {
@@ -256,6 +281,7 @@ Result<HttpService::StreamEnd> HttpService::stream(const std::string& target, co
         refused.body = error_body;
         return errorOf(refused);
     }
+    if (!response) trace(request, begun, response.error().message);
     if (!response && response.error().code == ErrorCode::kCancelled) return response.error();
     return end;
 }
@@ -272,8 +298,7 @@ Status HttpService::follow(const std::function<std::string()>& target, const Tak
             moved = true;
             return take(event);
         });
-        bool retry = end ? *end == StreamEnd::kLost
-                         : end.error().code == ErrorCode::kUnavailable;
+        bool retry = end ? *end == StreamEnd::kLost : end.error().code == ErrorCode::kUnavailable;
         if (!end && !retry) return explain(end.error());
         if (!retry) return {};
         if (moved) {
@@ -316,7 +341,8 @@ std::string HttpService::nodeEventsTarget(const service::NodeEventQuery& query) 
     QueryText text;
     text.add("after", query.after).add("agent_id", query.agent);
     text.add("since", query.since ? query.since->rfc3339() : "");
-    for (const auto& type : query.types) text.add("type", type);
+    for (const auto& type : query.types)
+        text.add("type", type);
     text.add("limit", std::to_string(query.limit));
     return "/v1/events" + text.str();
 }

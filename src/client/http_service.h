@@ -11,6 +11,10 @@ namespace aegis::client {
 struct ClientOptions {
     std::string daemon_addr = "localhost:9090";
     Secret token;
+    /// How an https address is connected to; asked for only then, and kept. Empty: it cannot be.
+    std::function<Result<net::HttpConnection::Connector>()> secure;
+    /// Told of each request: its line, the status or the error, the time. Never a token or a body.
+    std::function<void(const std::string& line)> trace;
 };
 
 /// A daemon's service. The daemon decides who is asking (by the token), so principals are ignored.
@@ -46,9 +50,8 @@ class HttpService : public service::Service {
     Result<json::Value> cancelExecution(const service::Principal& who,
                                         const std::string& execution) override;
     Status removeExecution(const service::Principal& who, const std::string& execution) override;
-    Result<json::Value> executionEvents(const service::Principal& who,
-                                        const std::string& execution, std::uint64_t after,
-                                        int limit) override;
+    Result<json::Value> executionEvents(const service::Principal& who, const std::string& execution,
+                                        std::uint64_t after, int limit) override;
     Status watchExecution(const service::Principal& who, const std::string& execution,
                           std::uint64_t after, std::int64_t patience_ms,
                           const service::EventCallback& callback) override;
@@ -67,7 +70,8 @@ class HttpService : public service::Service {
     /// How one attempt at a stream ended; of one event, kLost: go on.
     enum class StreamEnd : std::uint8_t { kTerminal, kStopped, kLost };
     using Take = std::function<StreamEnd(const json::Value&)>;
-    HttpService(net::Endpoint endpoint, Secret token, Clock& clock);
+    HttpService(net::Endpoint endpoint, net::HttpConnection::Connector connector, Secret token,
+                Clock& clock);
     net::ClientRequest make(std::string method, std::string target, std::string body = {}) const;
     Result<json::Value> call(const net::ClientRequest& request, std::int64_t timeout_ms);
     Result<json::Value> get(std::string target);
@@ -75,6 +79,7 @@ class HttpService : public service::Service {
                              std::int64_t timeout_ms = 60'000);
     Status remove(std::string target);
     Error explain(Error error) const;
+    void trace(const net::ClientRequest& request, BootTime begun, const std::string& result) const;
     Result<StreamEnd> stream(const std::string& target, const Take& take);
     /// Streams until `take` ends it, again from target() whenever the stream is lost, for at most
     /// `patience` without an event.
@@ -83,9 +88,11 @@ class HttpService : public service::Service {
     std::string nodeEventsTarget(const service::NodeEventQuery& query) const;
 
     net::Endpoint endpoint_;
+    net::HttpConnection::Connector connector_;
     Secret token_;
     Clock& clock_;
     net::HttpConnection connection_;
+    std::function<void(const std::string&)> trace_;
 };
 
 }  // namespace aegis::client

@@ -147,6 +147,9 @@ Result<ParsedConfig> parseConfig(std::string_view text, std::string_view file,
 /// kInvalid if a daemon must not start with it: an address beyond loopback without a token.
 Status checkServable(const Config& config);
 
+/// The settings that differ and that a running daemon does not take over: "server.addr", ….
+std::vector<std::string> needsRestart(const Config& running, const Config& next);
+
 /// storage.data_dir, else $AEGIS_DATA_DIR, else /var/lib/aegis for root, else $XDG_STATE_HOME/aegis
 /// (by default ~/.local/state/aegis). kInvalid if none of them can be had.
 Result<std::string> resolveDataDir(const Config& config, bool is_root, const EnvLookup& env);

@@ -3,20 +3,26 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <csignal>
 #include <thread>
 
 #include "agent/manifest.h"
+#include "api/answer.h"
 #include "api/api_routes.h"
 #include "base/log.h"
+#include "daemon/health.h"
 #include "daemon/node_facts.h"
 #include "guest_api/guest_routes.h"
 #include "models/from_config.h"
 #include "net/curl/curl_multi.h"
+#include "net/tls/terminator.h"
 #include "os/clock.h"
 #include "os/files.h"
 #include "sandbox/docker/docker_runtime.h"
 #include "store/sqlite/store.h"
+#include "telemetry/journal_log.h"
+#include "telemetry/node_metrics.h"
 #include "tools/tool_table.h"
 #include "volume/manager.h"
 
@@ -29,7 +35,7 @@ namespace {
 
 constexpr std::int64_t kStopMs = 15'000;
 constexpr std::int64_t kSweepMs = 5000;
-constexpr std::size_t kMaxConnections = 256;
+constexpr std::size_t kMaxConnections = 1024;
 constexpr std::size_t kReservedConnections = 16;
 
 Result<NodeId> nodeId(const std::string& data_dir) {
@@ -51,9 +57,6 @@ LogLevel levelOf(const std::string& name) {
 }
 
 Status checkOffered(const config::Config& config) {
-    if (!config.server.tls_cert_file.empty())
-        return {ErrorCode::kUnsupported, "server.tls is not available in this build",
-                "listen on a loopback address, or put a TLS proxy in front"};
     if (!config.storage.database_url.empty())
         return {ErrorCode::kUnsupported, "storage.database_url is not available in this build",
                 "leave it out to use SQLite in data_dir"};
@@ -99,6 +102,11 @@ struct Daemon::Parts {
     std::unique_ptr<api::ApiRoutes> api;
     std::unique_ptr<net::Server> server;
     std::unique_ptr<net::Server> unix_server;
+    std::unique_ptr<net::tls::Terminator> tls;
+
+    std::unique_ptr<telemetry::NodeMetrics> metrics;
+    std::unique_ptr<Health> health;
+    int reloads = 0;
 
     std::mutex mutex;
     std::condition_variable wake;
@@ -111,6 +119,7 @@ struct Daemon::Parts {
     void keepHouse();
     agent::NodeFacts currentFacts();
     json::Object status() const;
+    telemetry::NodeState stateNow();
 };
 
 Status Daemon::Parts::makeAdapters() {
@@ -164,9 +173,13 @@ void Daemon::Parts::makeCore() {
     feed = std::make_unique<service::NodeFeed>(store->journal());
     store->journal().observe([this](const ExecutionId& id, const AgentId& agent,
                                     const std::vector<execution::Event>& events) {
+        metrics->onEvents(id, events);
         hub.publish(id, agent, events);
         feed->poke();
+        telemetry::logEvents(id, agent, events);
     });
+    health = std::make_unique<Health>(*runner, std::string(agent::name(facts.default_isolation)),
+                                      options.data_dir, clock);
     service = std::make_unique<service::LocalService>(service::LocalParts{
         clock, random, store->journal(), store->registry(), *models, *volumes, *runner, hub,
         *feed,
@@ -182,7 +195,9 @@ agent::NodeFacts Daemon::Parts::currentFacts() {
 Status Daemon::Parts::listen() {
     const auto& config = options.config.server;
     AEGIS_TRY(streams, net::StreamHub::create());
-    api::ApiOptions api_options{config.token, config.addr.isLoopback()};
+    api::ApiOptions api_options{config.token, config.addr.isLoopback(), AEGIS_VERSION,
+                                [this] { return health->checks(); },
+                                [this] { return metrics->text(stateNow()); }};
     api = std::make_unique<api::ApiRoutes>(*service, *streams, store->journal(),
                                            std::move(api_options));
     net::ServerOptions server_options;
@@ -192,12 +207,23 @@ Status Daemon::Parts::listen() {
     server_options.reserved_path = api::ApiRoutes::isReserved;
     server_options.body_limit = api::ApiRoutes::bodyLimit;
     server_options.acceptor = acceptor;
+    server_options.on_answered = [this](const net::Answered& answered) {
+        metrics->onAnswered(answered);
+        telemetry::logAnswered(answered);
+    };
     auto handle = [this](const net::Request& request, net::ResponseWriter& writer) {
         api->handle(request, writer);
     };
+    auto tcp_options = server_options;
+    if (!config.tls_cert_file.empty()) {
+        AEGIS_TRY(tls, net::tls::Terminator::create(config.tls_cert_file, config.tls_key_file));
+        tcp_options.secure = [this](os::Fd accepted, std::function<void(os::Fd)> ready) {
+            tls->accept(std::move(accepted), std::move(ready));
+        };
+    }
     AEGIS_TRY(server, net::Server::listenTcp(
                           config.addr.host.empty() ? "0.0.0.0" : config.addr.host,
-                          static_cast<std::uint16_t>(config.addr.port), server_options, handle));
+                          static_cast<std::uint16_t>(config.addr.port), tcp_options, handle));
     if (!config.unix_socket.empty()) {
         AEGIS_TRY(unix_server,
                   net::Server::listenUnix(config.unix_socket, 0600, server_options, handle));
@@ -207,7 +233,7 @@ Status Daemon::Parts::listen() {
 
 void Daemon::Parts::keepHouse() {
     runner->recover();
-    api->setReady(true);
+    health->setRecovered();
     std::unique_lock lock(mutex);
     while (!stopping) {
         wake.wait_for(lock, std::chrono::milliseconds(kSweepMs));
@@ -230,6 +256,18 @@ json::Object Daemon::Parts::status() const {
     return out;
 }
 
+telemetry::NodeState Daemon::Parts::stateNow() {
+    telemetry::NodeState now;
+    now.running = runner->running();
+    now.pending = runner->queued();
+    now.streams = streams->size();
+    now.connections = server->connections();
+    if (unix_server) now.connections += unix_server->connections();
+    now.ready = std::ranges::all_of(
+        health->checks(), [](const api::HealthCheck& check) { return check.problem.empty(); });
+    return now;
+}
+
 Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Result<std::unique_ptr<Daemon>> Daemon::start(DaemonOptions options) {
@@ -238,6 +276,7 @@ Result<std::unique_ptr<Daemon>> Daemon::start(DaemonOptions options) {
     auto parts = std::make_unique<Parts>();
     parts->options = std::move(options);
     parts->started_at = os::systemClock().utc();
+    parts->metrics = std::make_unique<telemetry::NodeMetrics>(AEGIS_VERSION, parts->started_at);
     AEGIS_CHECK(parts->makeAdapters());
     parts->makeCore();
     AEGIS_CHECK(parts->listen());
@@ -266,6 +305,8 @@ Daemon::~Daemon() {
     for (auto* server : {p.unix_server.get(), p.server.get()}) {
         if (server != nullptr) server->stop(Deadline::in(os::systemClock().boot(), kGraceMs));
     }
+    // After the servers have stopped: it hands them connections.
+    p.tls.reset();
     p.streams.reset();
     p.janitor.join();
     p.volumes->unmountAll(deadline);
@@ -275,18 +316,44 @@ Daemon::~Daemon() {
 std::string Daemon::address() const {
     const auto& host = parts_->options.config.server.addr.host;
     bool local = host.empty() || host == "0.0.0.0" || host == "127.0.0.1";
-    return fmt::format("{}:{}", local ? "localhost" : host, parts_->server->port());
+    return fmt::format("{}{}:{}", parts_->tls ? "https://" : "", local ? "localhost" : host,
+                       parts_->server->port());
 }
 
 Status Daemon::reload() {
     auto& p = *parts_;
+    auto unused = apply();
+    json::Object outcome{{"count", ++p.reloads}};
+    if (unused) {
+        json::Array names;
+        for (const auto& name : *unused) names.push_back(json::Value(name));
+        outcome["needs_restart"] = std::move(names);
+    } else {
+        outcome["error"] = api::errorBody(unused.error())["error"];
+    }
+    // For `aegis daemon reload`, which waits for it.
+    (void)os::writeFileAtomic(p.options.data_dir + "/reload.json", json::dump(outcome) + "\n");
+    if (!unused) return unused.error();
+    return {};
+}
+
+/// Everything that can fail comes before anything is changed.
+Result<std::vector<std::string>> Daemon::apply() {
+    auto& p = *parts_;
     AEGIS_TRY(auto config, p.options.reread());
+    AEGIS_CHECK(checkOffered(config));
     AEGIS_TRY(auto catalog, models::catalogFrom(config.llm));
+    if (p.tls && !config.server.tls_cert_file.empty())
+        AEGIS_CHECK(p.tls->reload(config.server.tls_cert_file, config.server.tls_key_file));
+    auto unused = config::needsRestart(p.options.config, config);
     p.models->reload(std::move(catalog));
     p.runner->setMaxConcurrent(static_cast<std::size_t>(config.runtime.max_concurrent_executions));
     setLogLevel(levelOf(config.observability.log_level));
+    p.options.set_log_format(config.observability.log_format);
     log(LogLevel::kInfo, "the configuration was read again");
-    return {};
+    for (const auto& name : unused)
+        log(LogLevel::kWarn, "a changed setting needs a restart", {{"setting", name}});
+    return unused;
 }
 
 void blockSignals() {

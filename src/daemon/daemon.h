@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "config/config.h"
 
@@ -22,6 +23,8 @@ struct DaemonOptions {
     Installation installation;
     /// Reads the configuration again for a reload.
     std::function<Result<config::Config>()> reread;
+    /// Makes the log "text" or "json".
+    std::function<void(const std::string& name)> set_log_format;
 };
 
 /// A running node. Made and destroyed on the main thread.
@@ -36,11 +39,13 @@ class Daemon {
 
     /// The address as clients should use it: "localhost:9090".
     std::string address() const;
-    /// Applies providers, aliases, limits and the log level; the old ones stay if it fails.
+    /// Applies providers, aliases, limits, certificates, log level and format; all the old ones stay
+    /// if it fails. What came of it is also written to <data_dir>/reload.json.
     Status reload();
 
   private:
     struct Parts;
+    Result<std::vector<std::string>> apply();
     explicit Daemon(std::unique_ptr<Parts> parts);
     std::unique_ptr<Parts> parts_;
 };

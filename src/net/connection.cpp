@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t kReadBytes = 16U << 10;
 constexpr std::uint64_t kDefaultBodyLimit = 1U << 20;
+constexpr std::size_t kMaxTargetBytes = 8U << 10;
 constexpr std::int64_t kDrainMs = 2'000;
 constexpr std::size_t kDrainBytes = 64U << 20;
 constexpr int kMaxLeadingBlankLines = 4;
@@ -90,7 +91,9 @@ Connection::Step Connection::readHead() {
             buffer_.erase(0, 2);
         auto size = wire::findHeadEnd(buffer_, options.header_limit_bytes, scanned);
         if (!size) {
-            int status = size.error().code == ErrorCode::kTooLarge ? 431 : 400;
+            bool large = size.error().code == ErrorCode::kTooLarge;
+            bool in_target = buffer_.find("\r\n") == std::string::npos;
+            int status = !large ? 400 : in_target ? 414 : 431;
             return Refusal{status, size.error().code, size.error().message};
         }
         if (*size > 0) {
@@ -118,6 +121,9 @@ Connection::Step Connection::readHead() {
 }
 
 Connection::Step Connection::admit(Request& request) {
+    if (head_.target.size() > kMaxTargetBytes)
+        return Refusal{414, ErrorCode::kTooLarge,
+                       fmt::format("the target is longer than {} bytes", kMaxTargetBytes)};
     auto target = wire::parseTarget(head_.target);
     if (!target) return Refusal{400, target.error().code, target.error().message};
     path_ = target->path;

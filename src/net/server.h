@@ -151,7 +151,7 @@ struct ServerOptions {
 };
 
 /// A listening server. Serves from its creation until stop() or its destruction. Requests that the
-/// server itself refuses get 400, 408, 413, 417, 431, 501, 503 or 505 with the JSON error body. Any
+/// server itself refuses get 400, 408, 413, 414, 417, 431, 501, 503 or 505 with the JSON error body. Any
 /// thread.
 class Server {
   public:

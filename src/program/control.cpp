@@ -16,6 +16,8 @@ namespace {
 
 constexpr std::int64_t kStopMs = 30'000;
 constexpr std::int64_t kLookMs = 20;
+constexpr std::int64_t kReloadMs = 15'000;
+constexpr std::uint64_t kMaxOutcomeBytes = 1U << 20U;
 
 struct Running {
     os::Fd lock;
@@ -47,6 +49,21 @@ Result<Running> findDaemon(const cli::GlobalFlags& flags) {
     return running;
 }
 
+int showReloaded(cli::Context& context, const json::Value& outcome) {
+    json::Array waiting;
+    if (const auto* names = json::find(outcome, "needs_restart"); names && names->is_array())
+        waiting = names->get_array();
+    for (const auto& name : waiting)
+        context.warn(fmt::format("{} has changed and needs a restart",
+                                 json::view(name.get_string())));
+    if (context.json())
+        context.printValue(
+            json::Object{{"status", "reloaded"}, {"needs_restart", std::move(waiting)}});
+    else
+        context.print("Daemon reads its configuration again\n");
+    return 0;
+}
+
 }  // namespace
 
 int stopDaemon(cli::Context& context) {
@@ -70,14 +87,36 @@ int stopDaemon(cli::Context& context) {
 }
 
 int reloadDaemon(cli::Context& context) {
-    // Errors of the file are told here; the daemon itself can only write them to its log.
-    if (auto config = loadConfig(context.flags, true); !config) return context.fail(config.error());
+    auto config = loadConfig(context.flags, true);
+    if (!config) return context.fail(config.error());
     auto running = findDaemon(context.flags);
     if (!running) return context.fail(running.error());
+    auto data_dir = dataDirOf(*config);
+    if (!data_dir) return context.fail(data_dir.error());
+    auto path = *data_dir + "/reload.json";
+    // Left by an earlier reload: only what is written from now on is the answer.
+    ::unlink(path.c_str());
     if (::kill(running->pid, SIGHUP) != 0)
         return context.fail(errnoError(errno, fmt::format("kill {}", running->pid)));
-    context.print("Daemon reads its configuration again\n");
-    return 0;
+    auto deadline = Deadline::in(context.clock().boot(), kReloadMs);
+    auto text = os::readFile(path, kMaxOutcomeBytes);
+    while (!text) {
+        if (deadline.passed(context.clock().boot()) || !held(running->lock.get()))
+            return context.fail({ErrorCode::kTimeout,
+                                 fmt::format("the daemon (pid {}) has not said what came of it",
+                                             running->pid),
+                                 "look into its log"});
+        os::pauseMs(kLookMs);
+        text = os::readFile(path, kMaxOutcomeBytes);
+    }
+    auto outcome = json::parse(*text);
+    if (!outcome) return context.fail(outcome.error());
+    if (const auto* error = json::find(*outcome, "error"))
+        return context.fail(
+            {errorCodeFromName(json::getString(*error, "code")),
+             fmt::format("nothing was applied: {}", json::getString(*error, "message")),
+             std::string(json::getString(*error, "hint"))});
+    return showReloaded(context, *outcome);
 }
 
 }  // namespace aegis::program

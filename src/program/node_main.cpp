@@ -9,6 +9,7 @@
 #include <cstdlib>
 
 #include "daemon/daemon.h"
+#include "daemon/node_facts.h"
 #include "os/fd.h"
 #include "os/files.h"
 #include "os/log_sink.h"
@@ -42,15 +43,18 @@ int serve(cli::Context& context, const config::Config& config, const std::string
     };
     daemon::blockSignals();
     os::raiseOpenFiles(kOpenFiles);
-    auto format = config.observability.log_format == "json" ? os::LogFormat::kJson
-                                                            : os::LogFormat::kText;
-    static os::FdLogSink sink(STDERR_FILENO, format);
+    static os::FdLogSink sink(STDERR_FILENO, os::LogFormat::kText);
+    auto set_format = [](const std::string& name) {
+        sink.setFormat(name == "json" ? os::LogFormat::kJson : os::LogFormat::kText);
+    };
+    set_format(config.observability.log_format);
     setLogSink(&sink);
     auto installation = daemon::findInstallation();
     if (!installation) return refuse(installation.error());
     auto flags = context.flags;
     auto running = daemon::Daemon::start(
-        {config, data_dir, *installation, [flags] { return loadConfig(flags, false); }});
+        {config, data_dir, *installation, [flags] { return loadConfig(flags, false); },
+         set_format});
     if (!running) return refuse(running.error());
     if (terminal != nullptr) terminal->reset();
     tell(fmt::format("ok {}\n", (*running)->address()));
@@ -161,8 +165,10 @@ int validateConfig(cli::Context& context) {
 int dumpConfig(cli::Context& context) {
     auto config = loadConfig(context.flags, true);
     if (!config) return context.fail(config.error());
-    auto format = context.flags.output;
-    if (format == "table") context.flags.output = "yaml";
+    // What `inherit` comes to here: the configuration's own default may not be what there is.
+    auto in_force = daemon::nodeFacts(*config, {}).default_isolation;
+    config->runtime.isolation = agent::name(in_force);
+    if (context.format() == cli::OutputFormat::kTable) context.flags.output = "yaml";
     context.printValue(config::configToJson(*config));
     return 0;
 }

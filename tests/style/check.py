@@ -12,7 +12,7 @@ import sys
 
 PURE = ["agent", "config", "execution", "proto", "text", "validation", "wire"]
 BELOW = PURE + ["os", "ports"]
-ADAPTERS = ["image", "models", "sandbox/docker", "store/sqlite", "tools", "volume"]
+ADAPTERS = ["image", "models", "sandbox/docker", "sandbox/process", "store/sqlite", "tools", "volume"]
 ARROWS = {
     "base": [],
     "os": ["base"],
@@ -20,6 +20,8 @@ ARROWS = {
     "wire": ["base"],
     "net": ["os", "wire"],
     "net/curl": ["net"],
+    "net/tls": ["net"],
+    "telemetry": ["execution", "net"],
     "config": ["text"],
     "agent": ["text"],
     "execution": ["agent", "text"],
@@ -29,7 +31,10 @@ ARROWS = {
     # Adapters: ports and below, never one another. The parts of tools make one adapter together.
     "store/sqlite": BELOW,
     "models": BELOW + ["net/curl"],
-    "sandbox/docker": BELOW + ["net"],
+    "launcher": ["os", "proto"],
+    "sandbox/common": BELOW,
+    "sandbox/docker": BELOW + ["net", "sandbox/common"],
+    "sandbox/process": BELOW + ["sandbox/common"],
     "image": BELOW,
     "volume": BELOW,
     "tools/args": BELOW,
@@ -45,7 +50,7 @@ ARROWS = {
     "guest_api": ["runner", "net", "proto"],
     "client": ["service", "net"],
     "cli": ["service", "os"],
-    "daemon": ["api", "guest_api", "config", "net/curl"] + ADAPTERS,
+    "daemon": ["api", "guest_api", "config", "net/curl", "net/tls", "telemetry"] + ADAPTERS,
     "program": ["cli", "client", "daemon", "doctor"],
 }
 
@@ -59,7 +64,8 @@ MACHINE = {
 }
 EVERYTHING = set(MACHINE)
 TOUCHES = {room: EVERYTHING for room in (
-    "os", "net", "net/curl", "daemon", "doctor", "store/sqlite", "models", "sandbox/docker", "image",
+    "os", "net", "net/curl", "net/tls", "daemon", "doctor", "store/sqlite", "models", "sandbox/common", "sandbox/docker",
+    "sandbox/process", "launcher", "image",
     "volume", "tools", "tools/fs")}
 TOUCHES["runner"] = {"threads"}  # the core threads are its business; time comes from the Clock
 TOUCHES["program"] = {"forks"}  # --detach forks before there is a thread

@@ -7,6 +7,7 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
+#include <deque>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
@@ -80,10 +81,8 @@ class Relay::Impl {
         made->on_ready = std::move(on_ready);
         made->deadline = Deadline::in(now(), options_.handshake_ms);
         std::lock_guard lock(mutex_);
-        if (total_ >= options_.max_connections || handshakes_ >= options_.max_handshakes)
-            return false;
+        if (total_ >= options_.max_connections) return false;
         ++total_;
-        ++handshakes_;
         enter(std::move(made));
         return true;
     }
@@ -116,9 +115,12 @@ class Relay::Impl {
             for (auto id : std::exchange(again_, {})) serve(id);
             for (auto& made : takeArrivals()) {
                 auto id = next_id_++;
+                bool greets = made->handshaking;
                 connections_.emplace(id, std::move(made));
+                if (greets) greeting_.push_back(id);
                 serve(id);
             }
+            dropOldGreetings();
             for (std::size_t i = 0; i < n; ++i)
                 if (events[i].key != kWakeKey) serve(events[i].key / 2);
             scan();
@@ -129,6 +131,17 @@ class Relay::Impl {
     std::vector<std::unique_ptr<Connection>> takeArrivals() {
         std::lock_guard lock(mutex_);
         return std::exchange(arrivals_, {});
+    }
+
+    /// Too many that have not shaken hands: the oldest give way, so that silent ones cannot keep
+    /// the others out.
+    void dropOldGreetings() {
+        while (greeting_.size() > options_.max_handshakes) {
+            auto found = connections_.find(greeting_.front());
+            auto id = greeting_.front();
+            greeting_.pop_front();
+            if (found != connections_.end() && found->second->handshaking) drop(id);
+        }
     }
 
     void scan() {
@@ -149,7 +162,6 @@ class Relay::Impl {
             if (watched->events != 0) epoll_.remove(watched->fd.get());
         std::lock_guard lock(mutex_);
         --total_;
-        if (c.handshaking) --handshakes_;
         connections_.erase(found);
     }
 
@@ -187,10 +199,6 @@ class Relay::Impl {
         c.plain.fd = std::move(pair->first);
         c.deadline = Deadline::never();
         c.handshaking = false;
-        {
-            std::lock_guard lock(mutex_);
-            --handshakes_;
-        }
         std::exchange(c.on_ready, nullptr)(std::move(pair->second));
     }
 
@@ -299,13 +307,13 @@ class Relay::Impl {
     os::Epoll epoll_;
     os::EventFd wake_;
     std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> connections_;  ///< the thread's
+    std::deque<std::uint64_t> greeting_;  ///< the newest that began with a handshake, in order
     std::vector<std::uint64_t> again_;  ///< served once more without waiting
     std::uint64_t next_id_ = 1;
     BootTime next_scan_;
     std::mutex mutex_;
     std::vector<std::unique_ptr<Connection>> arrivals_;
     std::size_t total_ = 0;
-    std::size_t handshakes_ = 0;
     std::atomic<bool> stopping_ = false;
     std::thread thread_;
 };
