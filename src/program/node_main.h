@@ -19,6 +19,7 @@ int buildImage(cli::Context& context, const std::string& language, const std::st
 int listImages(cli::Context& context);
 int validateConfig(cli::Context& context);
 int dumpConfig(cli::Context& context);
-int runDoctor(cli::Context& context);
+/// `connect` makes the connection to a daemon, as for client commands.
+int runDoctor(cli::Context& context, const cli::Context::ServiceFactory& connect);
 
 }  // namespace aegis::program
