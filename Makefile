@@ -16,6 +16,7 @@ bench:
 	@scripts/build.sh build-bench -DCMAKE_BUILD_TYPE=RelWithDebInfo -DAEGIS_TESTS=OFF \
 	    -DAEGIS_BENCH=ON
 	python3 bench/run.py --build build-bench
+	python3 bench/api.py --build build-bench
 
 # Each fuzz target for FUZZ_SECS seconds.
 FUZZ_SECS ?= 30
