@@ -23,7 +23,6 @@ namespace aegis::os {
 namespace {
 
 constexpr int kStream = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
-constexpr std::size_t kMaxPassedFds = 8;
 
 struct AddressList {
     addrinfo* list = nullptr;
@@ -304,7 +303,7 @@ bool peerGone(int fd) {
 
 Status sendWithFds(int fd, std::string_view bytes, std::span<const int> fds, Deadline deadline) {
     if (bytes.empty() || fds.size() > kMaxPassedFds)
-        return {ErrorCode::kInvalid, "a message has at least a byte and at most 8 descriptors"};
+        return {ErrorCode::kInvalid, "a message has at least a byte and at most 96 descriptors"};
     alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kMaxPassedFds)> control{};
     iovec part{const_cast<char*>(bytes.data()), bytes.size()};
     msghdr message{};

@@ -68,14 +68,15 @@ Status sendAll(int fd, std::string_view head, std::string_view body, std::int64_
 /// Whether the peer has shut down its sending side, closed or reset. Never waits.
 bool peerGone(int fd);
 
-/// A message with descriptors (SCM_RIGHTS). At least one byte; at most 8 descriptors.
+inline constexpr std::size_t kMaxPassedFds = 96;
+/// A message with descriptors (SCM_RIGHTS). At least one byte; at most kMaxPassedFds descriptors.
 Status sendWithFds(int fd, std::string_view bytes, std::span<const int> fds, Deadline deadline);
 struct MessageWithFds {
     std::string bytes;  ///< empty at the end of the stream
     std::vector<Fd> fds;
 };
-/// Receives up to `max_bytes` and up to 8 descriptors; more than `max_fds` is kInvalid (all are
-/// closed).
+/// Receives up to `max_bytes` and up to kMaxPassedFds descriptors; more than `max_fds` is kInvalid
+/// (all are closed).
 Result<MessageWithFds> recvWithFds(int fd, std::size_t max_bytes, std::size_t max_fds,
                                    Deadline deadline);
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <map>
 
 #include "sandbox/docker/seccomp_profile.h"
 
@@ -100,39 +99,6 @@ json::Object containerConfig(const ContainerPlan& plan) {
                                     {kLabelAgent, spec.agent_name},
                                     {kLabelRun, plan.run.name}}},
             {"HostConfig", hostConfig(plan)}};
-}
-
-std::string workingDirectory(const ports::SandboxSpec& spec, const ImageInfo& image) {
-    if (!spec.cwd.empty()) return spec.cwd;
-    return image.working_dir.empty() ? "/tmp" : image.working_dir;
-}
-
-std::vector<std::string> payloadEnv(const ports::SandboxSpec& spec, const ImageInfo& image,
-                                    int api_port) {
-    std::map<std::string, std::string> env{
-        {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}};
-    for (const auto& entry : image.env) {
-        const auto equals = entry.find('=');
-        if (equals != std::string::npos && equals > 0)
-            env[entry.substr(0, equals)] = entry.substr(equals + 1);
-    }
-    env["HOME"] = "/tmp";
-    env["AEGIS_SOCKET"] = "/aegis/run/api.sock";
-    if (api_port != 0) {
-        const auto url = fmt::format("http://127.0.0.1:{}", api_port);
-        env["AEGIS_ORCHESTRATOR_URL"] = url;
-        env["OPENAI_BASE_URL"] = url + "/v1";
-        env["ANTHROPIC_BASE_URL"] = url;
-        // The client libraries refuse to start without a key; the daemon asks for none.
-        env["OPENAI_API_KEY"] = "aegis";
-        env["ANTHROPIC_API_KEY"] = "aegis";
-    }
-    for (const auto& [name, value] : spec.env)
-        env[name] = value;
-    std::vector<std::string> out;
-    for (const auto& [name, value] : env)
-        out.push_back(name + "=" + value);
-    return out;
 }
 
 }  // namespace aegis::sandbox

@@ -5,9 +5,9 @@
 
 #include "base/ids.h"
 #include "ports/sandbox.h"
+#include "sandbox/common/mounts.h"
+#include "sandbox/common/run_dir.h"
 #include "sandbox/docker/engine.h"
-#include "sandbox/docker/mounts.h"
-#include "sandbox/docker/run_dir.h"
 #include "text/json.h"
 
 namespace aegis::sandbox {
@@ -36,13 +36,5 @@ struct ContainerPlan {
 
 /// The body of `POST /containers/create`: everything in one call. Pure.
 json::Object containerConfig(const ContainerPlan& plan);
-
-/// The payload's working directory: the specification's, else the image's, else /tmp.
-std::string workingDirectory(const ports::SandboxSpec& spec, const ImageInfo& image);
-
-/// The payload's environment as NAME=value: the image's, then HOME, where the guest's init serves
-/// the daemon's socket, and the specification's on top. `api_port` 0: not served.
-std::vector<std::string> payloadEnv(const ports::SandboxSpec& spec, const ImageInfo& image,
-                                    int api_port);
 
 }  // namespace aegis::sandbox

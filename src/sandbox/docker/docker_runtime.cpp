@@ -6,16 +6,14 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <future>
-#include <map>
-#include <thread>
 
 #include "base/log.h"
 #include "os/clock.h"
 #include "os/worker_pool.h"
+#include "sandbox/common/sandbox_table.h"
+#include "sandbox/docker/docker_sandbox.h"
 #include "sandbox/docker/engine.h"
-#include "sandbox/docker/sandbox.h"
 
 namespace aegis::sandbox {
 namespace {
@@ -26,7 +24,6 @@ constexpr std::int64_t kSweepMs = 60'000;
 constexpr std::int64_t kStopMs = 10'000;
 constexpr std::size_t kMaxQueue = 10'000;
 constexpr int kSweepRounds = 3;
-constexpr std::chrono::milliseconds kPollInterval{5};
 
 Deadline inMs(std::int64_t ms) { return Deadline::in(os::systemClock().boot(), ms); }
 
@@ -66,46 +63,19 @@ struct DockerRuntime::Impl {
           run_dirs(std::move(dirs)),
           pool(options.threads, kMaxQueue),
           janitor(engine),
+          sandboxes(reactor),
           context{options.node,
                   options.guest_dir,
                   static_cast<int>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN))),
-                  options.listeners,
                   engine,
                   images,
-                  run_dirs,
                   janitor,
-                  reactor,
-                  pool,
-                  roots,
-                  [this](const ports::SandboxId& id) { sandboxes.erase(id); }} {}
+                  {"docker", options.listeners, run_dirs, reactor, pool, roots,
+                   [this](const ports::SandboxId& id) { sandboxes.erase(id); }}} {}
 
     // The reactor's thread ends first, then those that post to it; its object goes last.
     ~Impl() { reactor.stop(); }
 
-    /// The live sandboxes and the names of their run directories.
-    std::map<ports::SandboxId, std::string> snapshot() {
-        std::promise<std::map<ports::SandboxId, std::string>> promise;
-        reactor.post([this, &promise] {
-            std::map<ports::SandboxId, std::string> out;
-            for (const auto& [id, sandbox] : sandboxes)
-                out.emplace(id, sandbox->runName());
-            promise.set_value(std::move(out));
-        });
-        return promise.get_future().get();
-    }
-
-    void close(const ports::SandboxId& id, Deadline deadline, std::function<void(Status)> done) {
-        reactor.post([this, id, deadline, done = std::move(done)] {
-            auto found = sandboxes.find(id);
-            if (found == sandboxes.end()) return done({});
-            // A copy: the sandbox may take itself out of the table.
-            const auto sandbox = found->second;
-            sandbox->close(deadline, done);
-        });
-    }
-
-    /// Closes what lives but is not kept, and waits.
-    Status closeAll(const std::set<ports::SandboxId>& keep, Deadline deadline);
     Status removeContainers(const std::vector<ContainerSummary>& stale, Deadline deadline);
 
     const NodeId node;
@@ -116,33 +86,9 @@ struct DockerRuntime::Impl {
     Reactor reactor;
     os::WorkerPool pool;
     Janitor janitor;
-    // On the reactor's thread. Shared: see Sandbox.
-    std::map<ports::SandboxId, std::shared_ptr<Sandbox>> sandboxes;
-    SandboxContext context;
+    SandboxTable sandboxes;
+    DockerContext context;
 };
-
-Status DockerRuntime::Impl::closeAll(const std::set<ports::SandboxId>& keep, Deadline deadline) {
-    std::vector<std::future<Status>> results;
-    for (const auto& [id, unused] : snapshot()) {
-        if (keep.contains(id)) continue;
-        // Shared: the callback is copied on its way.
-        auto promise = std::make_shared<std::promise<Status>>();
-        results.push_back(promise->get_future());
-        close(id, deadline, [promise](Status status) { promise->set_value(std::move(status)); });
-    }
-    Status status;
-    for (auto& result : results)
-        if (auto one = result.get(); !one) status = std::move(one);
-    // Dead is reported as soon as it is so; the engine may still be busy with the start.
-    while (!deadline.passed(os::systemClock().boot())) {
-        const auto live = snapshot();
-        if (std::all_of(live.begin(), live.end(),
-                        [&](const auto& entry) { return keep.contains(entry.first); }))
-            return status;
-        std::this_thread::sleep_for(kPollInterval);
-    }
-    return status;
-}
 
 Status DockerRuntime::Impl::removeContainers(const std::vector<ContainerSummary>& stale,
                                              Deadline deadline) {
@@ -177,7 +123,7 @@ DockerRuntime::DockerRuntime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)
 
 DockerRuntime::~DockerRuntime() {
     const auto deadline = inMs(kStopMs);
-    auto closed = impl_->closeAll({}, deadline);
+    auto closed = impl_->sandboxes.closeAll({}, deadline);
     if (closed) closed = available();  // else there is nothing to wait for
     if (closed) closed = impl_->janitor.drain(deadline);
     if (!closed)
@@ -200,37 +146,25 @@ Result<ports::ImageFacts> DockerRuntime::checkImage(const std::string& image,
 
 void DockerRuntime::start(ports::SandboxSpec spec, Deadline deadline, ports::SandboxSink& sink) {
     if (!spec.prompt) spec.prompt = std::make_shared<const std::string>();
-    auto sandbox = std::make_shared<Sandbox>(impl_->context, std::move(spec), deadline, sink);
-    impl_->reactor.post([impl = impl_.get(), sandbox, &sink] {
-        const auto id = sandbox->spec().id;
-        if (!impl->sandboxes.emplace(id, sandbox).second)
-            return sink.failed(id, {ErrorCode::kConflict, "this sandbox exists already"}, false);
-        sandbox->start();
-    });
+    impl_->sandboxes.start(
+        std::make_shared<DockerSandbox>(impl_->context, std::move(spec), deadline, sink), sink);
 }
 
 void DockerRuntime::close(const ports::SandboxId& id, Deadline deadline,
                           std::function<void(Status)> done) {
-    impl_->close(id, deadline, std::move(done));
+    impl_->sandboxes.close(id, deadline, std::move(done));
 }
 
 void DockerRuntime::run(const ports::SandboxId& id, std::vector<std::string> command,
                         Deadline deadline, std::function<void(Result<ports::CommandResult>)> done) {
-    impl_->reactor.post(
-        [impl = impl_.get(), id, command = std::move(command), deadline, done = std::move(done)] {
-            auto found = impl->sandboxes.find(id);
-            if (found == impl->sandboxes.end())
-                return done(Error(ErrorCode::kNotFound, "the sandbox is not running"));
-            const auto sandbox = found->second;
-            sandbox->run(command, deadline, done);
-        });
+    impl_->sandboxes.run(id, std::move(command), deadline, std::move(done));
 }
 
 Result<os::Fd> DockerRuntime::root(const ports::SandboxId& id) { return impl_->roots.open(id); }
 
 Status DockerRuntime::sweep(const std::set<ports::SandboxId>& keep) {
     const auto deadline = inMs(kSweepMs);
-    AEGIS_CHECK(impl_->closeAll(keep, deadline));
+    AEGIS_CHECK(impl_->sandboxes.closeAll(keep, deadline));
     AEGIS_CHECK(available());  // else nothing more can be done, and need not be waited for
     AEGIS_CHECK(impl_->janitor.drain(deadline));
     std::set<std::string> kept_dirs;
@@ -252,7 +186,7 @@ Status DockerRuntime::sweep(const std::set<ports::SandboxId>& keep) {
         if (stale.empty()) break;
         AEGIS_CHECK(impl_->removeContainers(stale, deadline));
     }
-    for (const auto& [id, run] : impl_->snapshot())
+    for (const auto& [id, run] : impl_->sandboxes.snapshot())
         if (!run.empty()) kept_dirs.insert(run);
     return impl_->run_dirs.sweep(kept_dirs);
 }

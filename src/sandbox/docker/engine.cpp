@@ -9,6 +9,7 @@
 #include <map>
 
 #include "os/files.h"
+#include "sandbox/common/one_line.h"
 #include "sandbox/docker/engine_answers.h"
 #include "wire/ndjson.h"
 #include "wire/target.h"

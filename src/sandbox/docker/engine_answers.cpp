@@ -2,12 +2,11 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include "sandbox/common/one_line.h"
 
 namespace aegis::sandbox {
 namespace {
 
-constexpr std::size_t kMaxText = 1024;
 constexpr std::size_t kMaxListed = 100'000;
 
 std::vector<std::string> strings(const json::Value* value) {
@@ -29,15 +28,6 @@ Error strange(std::string_view what) {
 }
 
 }  // namespace
-
-std::string oneLine(std::string_view text) {
-    while (!text.empty() && (text.back() == '\n' || text.back() == ' '))
-        text.remove_suffix(1);
-    auto out = json::toUtf8(text.substr(0, kMaxText));
-    std::replace_if(
-        out.begin(), out.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, ' ');
-    return out;
-}
 
 Result<json::Value> parseAnswer(std::string_view body) {
     auto value = json::parse(body, {.max_depth = 64, .allow_duplicate_keys = true});

@@ -10,9 +10,6 @@
 /// every answer is checked, and its texts are made fit for one line of output. Pure; any thread.
 namespace aegis::sandbox {
 
-/// At most 1 KiB, control characters escaped away, well-formed UTF-8.
-std::string oneLine(std::string_view text);
-
 /// kUnavailable when it is not JSON.
 Result<json::Value> parseAnswer(std::string_view body);
 

@@ -11,8 +11,8 @@
 
 #include "base/time.h"
 #include "ports/sandbox.h"
+#include "sandbox/common/run_dir.h"
 #include "sandbox/docker/engine.h"
-#include "sandbox/docker/run_dir.h"
 
 namespace aegis::sandbox {
 

@@ -156,7 +156,10 @@ class RuntimeFixture : public ::testing::Test {
         EXPECT_TRUE(listed);
         return listed ? listed->size() : 9999;
     }
-    bool runDirsEmpty() { return std::filesystem::is_empty(dir_ + "/run/" + node_.str()); }
+    bool runDirsEmpty() {
+        const auto root = dir_ + "/run/" + node_.str();
+        return !std::filesystem::exists(root) || std::filesystem::is_empty(root);
+    }
 
     std::string dir_;
     NodeId node_ = NodeId::generate(os::systemRandom());

@@ -1,4 +1,4 @@
-#include "sandbox/docker/ctl_channel.h"
+#include "sandbox/common/ctl_channel.h"
 
 #include <fmt/format.h>
 #include <poll.h>
@@ -15,7 +15,7 @@
 
 #include "os/files.h"
 #include "os/socket.h"
-#include "sandbox/docker/cgroup.h"
+#include "sandbox/common/oom.h"
 
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77  // Linux 6.5

@@ -1,6 +1,4 @@
-// How a sandbox works and ends. Its start is in sandbox_start.cpp.
-#include "sandbox/docker/sandbox.h"
-
+// How a sandbox works and ends. Its start is in guest_start.cpp.
 #include <fmt/format.h>
 #include <signal.h>
 
@@ -9,13 +7,12 @@
 
 #include "base/log.h"
 #include "os/clock.h"
-#include "sandbox/docker/engine_answers.h"
+#include "sandbox/common/guest_sandbox.h"
+#include "sandbox/common/one_line.h"
 
 namespace aegis::sandbox {
 namespace {
 
-constexpr std::size_t kCaptureCap = 1 << 20;
-constexpr std::int64_t kAutopsyMs = 3'000;
 constexpr std::int64_t kHangupMs = 1'000;
 constexpr std::int64_t kExecGraceMs = 3'000;
 constexpr std::int64_t kLongestExecMs = 24LL * 3600 * 1000;
@@ -25,20 +22,20 @@ Deadline inMs(std::int64_t ms) { return Deadline::in(os::systemClock().boot(), m
 
 }  // namespace
 
-Sandbox::Sandbox(SandboxContext& context, ports::SandboxSpec spec, Deadline deadline,
-                 ports::SandboxSink& sink)
-    : context_(context), spec_(std::move(spec)), deadline_(deadline), sink_(sink) {}
+GuestSandbox::GuestSandbox(GuestContext& context, ports::SandboxSpec spec, Deadline deadline,
+                           ports::SandboxSink& sink)
+    : spec_(std::move(spec)), deadline_(deadline), shared_(context), sink_(sink) {}
 
-void Sandbox::receiveAll() {
+void GuestSandbox::receiveAll() {
     for (int i = 0; i < kMessagesAtOnce && connection_ && !dying_; ++i) {
         auto message = receiveCtl(connection_.get());
         if (!message) {
             if (message.error().code != ErrorCode::kIo) return breach(message.error().message);
             // The connection ends just before PID 1 does, which the pidfd tells. A PID 1 that goes
             // on without it is broken.
-            context_.reactor.forget(std::exchange(connection_watch_, 0));
+            shared_.reactor.forget(std::exchange(connection_watch_, 0));
             connection_.reset();
-            hangup_timer_ = context_.reactor.at(
+            hangup_timer_ = shared_.reactor.at(
                 inMs(kHangupMs), [self = shared_from_this(), why = message.error().message] {
                     self->hangup_timer_ = 0;
                     self->breach(why);
@@ -50,7 +47,7 @@ void Sandbox::receiveAll() {
     }
 }
 
-void Sandbox::onMessage(const proto::ctl::Exited& message) {
+void GuestSandbox::onMessage(const proto::ctl::Exited& message) {
     if (phase_ != Phase::kUp) return breach("the sandbox's init reported an end out of turn");
     ports::BootstrapExit exit;
     const auto kills = oom_.kills();  // first: nothing later may hide it
@@ -62,11 +59,11 @@ void Sandbox::onMessage(const proto::ctl::Exited& message) {
     reportEnd(std::move(exit));
 }
 
-void Sandbox::onMessage(const proto::ctl::Killed&) {
+void GuestSandbox::onMessage(const proto::ctl::Killed&) {
     breach("the sandbox's init answered what was not asked");
 }
 
-void Sandbox::reportEnd(ports::BootstrapExit exit) {
+void GuestSandbox::reportEnd(ports::BootstrapExit exit) {
     phase_ = Phase::kEnded;
     exit.standard_output = readCapture(stdout_.reader, kCaptureCap);
     exit.standard_error = readCapture(stderr_.reader, kCaptureCap);
@@ -77,14 +74,14 @@ void Sandbox::reportEnd(ports::BootstrapExit exit) {
 
 // ---- commands after the end ----
 
-void Sandbox::run(std::vector<std::string> command, Deadline deadline, CommandDone done) {
+void GuestSandbox::run(std::vector<std::string> command, Deadline deadline, CommandDone done) {
     if (phase_ != Phase::kEnded || dying_ || dead_ || !connection_)
         return done(Error(ErrorCode::kConflict, "the sandbox cannot run a command now"));
     execs_.push_back({std::move(command), deadline, std::move(done)});
     nextExec();
 }
 
-void Sandbox::nextExec() {
+void GuestSandbox::nextExec() {
     if (exec_running_ || execs_.empty() || !connection_) return;
     const auto left = execs_.front().deadline.leftMs(os::systemClock().boot());
     exec_running_ = true;
@@ -99,13 +96,13 @@ void Sandbox::nextExec() {
     if (!message) return finishExec(std::move(message.error()));
     if (auto sent = sendCtl(connection_.get(), *message); !sent)
         return breach(sent.error().message);
-    exec_timer_ = context_.reactor.at(inMs(timeout_ms + kExecGraceMs), [self = shared_from_this()] {
+    exec_timer_ = shared_.reactor.at(inMs(timeout_ms + kExecGraceMs), [self = shared_from_this()] {
         self->exec_timer_ = 0;
         self->breach("the sandbox's init does not answer");
     });
 }
 
-void Sandbox::onMessage(proto::ctl::ExecDone& message) {
+void GuestSandbox::onMessage(proto::ctl::ExecDone& message) {
     if (!exec_running_ || message.id != exec_id_)
         return breach("the sandbox's init answered what was not asked");
     ports::CommandResult result;
@@ -123,8 +120,8 @@ void Sandbox::onMessage(proto::ctl::ExecDone& message) {
     finishExec(std::move(result));
 }
 
-void Sandbox::finishExec(Result<ports::CommandResult> result) {
-    context_.reactor.forget(std::exchange(exec_timer_, 0));
+void GuestSandbox::finishExec(Result<ports::CommandResult> result) {
+    shared_.reactor.forget(std::exchange(exec_timer_, 0));
     exec_running_ = false;
     auto done = std::move(execs_.front().done);
     execs_.pop_front();
@@ -132,8 +129,8 @@ void Sandbox::finishExec(Result<ports::CommandResult> result) {
     nextExec();
 }
 
-void Sandbox::failExecs(const Error& error) {
-    context_.reactor.forget(std::exchange(exec_timer_, 0));
+void GuestSandbox::failExecs(const Error& error) {
+    shared_.reactor.forget(std::exchange(exec_timer_, 0));
     exec_running_ = false;
     while (!execs_.empty()) {
         auto done = std::move(execs_.front().done);
@@ -144,7 +141,7 @@ void Sandbox::failExecs(const Error& error) {
 
 // ---- ends ----
 
-void Sandbox::fail(Error error, bool fatal) {
+void GuestSandbox::fail(Error error, bool fatal) {
     if (dying_) return;
     if (phase_ == Phase::kStarting) {
         phase_ = Phase::kFailed;
@@ -155,12 +152,14 @@ void Sandbox::fail(Error error, bool fatal) {
     destroy();
 }
 
-void Sandbox::breach(std::string why) { fail({ErrorCode::kUnavailable, std::move(why)}, false); }
+void GuestSandbox::breach(std::string why) {
+    fail({ErrorCode::kUnavailable, std::move(why)}, false);
+}
 
-void Sandbox::close(Deadline deadline, Done done) {
+void GuestSandbox::close(Deadline deadline, Done done) {
     const int closer = next_closer_++;
     // The death is waited for beyond that, but nobody is kept waiting.
-    const auto timer = context_.reactor.at(deadline, [self = shared_from_this(), closer] {
+    const auto timer = shared_.reactor.at(deadline, [self = shared_from_this(), closer] {
         self->answerCloser(closer, Error(ErrorCode::kTimeout, "the sandbox's death is not proven"));
     });
     closers_.emplace(closer, Closer{timer, std::move(done)});
@@ -168,39 +167,25 @@ void Sandbox::close(Deadline deadline, Done done) {
     if (dead_) answerCloser(closer, {});
 }
 
-void Sandbox::destroy() {
+void GuestSandbox::destroy() {
     dying_ = true;
     abandoned_ = true;
-    context_.reactor.forget(std::exchange(start_timer_, 0));
-    context_.roots.remove(spec_.id);
+    shared_.reactor.forget(std::exchange(start_timer_, 0));
+    shared_.roots.remove(spec_.id);
     failExecs({ErrorCode::kCancelled, "the sandbox was closed"});
     if (dead_) return onDead();
-    if (pidfd_) {
-        if (hasEnded(pidfd_)) return onDead();
-        if (auto killed = killProcess(pidfd_); !killed)
-            log(LogLevel::kError, "a sandbox cannot be killed",
-                {{"container", container_}, {"error", killed.error().message}});
-        return;  // its pidfd tells the end
-    }
-    if (preparing_ || engine_busy_) return;  // comes back with what there is to kill
-    if (container_.empty() || !start_tried_) return onDead();
-    // The engine may have started it and could not say so: gone when the engine has removed it.
-    start_tried_ = false;
-    Remains remains;
-    remains.container = container_;
-    remains.removed = [self = shared_from_this()] {
-        self->context_.reactor.post([self] {
-            self->container_.clear();
-            self->onDead();
-        });
-    };
-    context_.janitor.take(std::move(remains));
+    if (!pidfd_) return destroyUnseen();
+    if (hasEnded(pidfd_)) return onDead();
+    // Its pidfd tells the end.
+    if (auto killed = killProcess(pidfd_); !killed)
+        log(LogLevel::kError, "a sandbox cannot be killed",
+            {{"sandbox", shortName()}, {"error", killed.error().message}});
 }
 
-void Sandbox::onProcessEnded() {
+void GuestSandbox::onProcessEnded() {
     receiveAll();  // what it said before it died
-    context_.reactor.forget(std::exchange(pid_watch_, 0));
-    context_.roots.remove(spec_.id);
+    shared_.reactor.forget(std::exchange(pid_watch_, 0));
+    shared_.roots.remove(spec_.id);
     dead_ = true;
     if (dying_) return onDead();
     if (phase_ == Phase::kStarting || phase_ == Phase::kUp) return autopsy();
@@ -208,59 +193,32 @@ void Sandbox::onProcessEnded() {
     destroy();
 }
 
-void Sandbox::autopsy() {
-    // Asking before /start has answered can hang the engine; onEngineStarted() comes back here.
-    if (engine_busy_) return;
-    const auto id = container_;
-    submit([self = shared_from_this(), id] {
-        Autopsy result;
-        const auto deadline = inMs(kAutopsyMs);
-        auto waited = self->context_.engine.waitContainer(id, deadline);
-        if (auto state = self->context_.engine.inspectContainer(id, deadline);
-            waited && state && !state->running)
-            result.state = *state;
-        self->context_.reactor.post([self, result] { self->onAutopsy(result); });
-    });
-}
-
-void Sandbox::onAutopsy(const Autopsy& result) {
+void GuestSandbox::died(std::string what, bool out_of_memory) {
     if (dying_) return;
-    const bool out_of_memory =
-        oom_.kills().value_or(0) > 0 || (result.state && result.state->out_of_memory);
-    std::string how;
-    if (result.state) how = fmt::format("exit code {}", result.state->exit_code);
-    if (out_of_memory) how += how.empty() ? "out of memory" : ", out of memory";
-    const std::string what =
-        how.empty() ? "the container died" : fmt::format("the container died ({})", how);
     if (phase_ == Phase::kUp) {
-        reportEnd({.out_of_memory = out_of_memory, .died = what});
+        reportEnd({.out_of_memory = out_of_memory, .died = std::move(what)});
         return destroy();
     }
     fail({ErrorCode::kUnavailable, what + " before it was ready"}, false);
 }
 
-void Sandbox::onDead() {
+void GuestSandbox::onDead() {
     dead_ = true;
     while (!closers_.empty())
         answerCloser(closers_.begin()->first, {});
-    // The engine must not be asked to remove what it is still making or starting.
-    if (engine_busy_ || preparing_ || std::exchange(over_, true)) return;
+    if (preparing_ || busy() || std::exchange(over_, true)) return;
     for (auto* token : {&listener_watch_, &connection_watch_, &pid_watch_, &hangup_timer_})
-        context_.reactor.forget(std::exchange(*token, 0));
+        shared_.reactor.forget(std::exchange(*token, 0));
     connection_.reset();
     listener_.reset();
-    Remains remains;
-    remains.container = std::exchange(container_, {});
-    remains.run = std::exchange(run_, std::nullopt);
-    remains.listener = std::move(guest_listener_);
-    context_.janitor.take(std::move(remains));
-    context_.over(spec_.id);
+    handOver(std::exchange(run_, std::nullopt), std::move(guest_listener_));
+    shared_.over(spec_.id);
 }
 
-void Sandbox::answerCloser(int id, const Status& status) {
+void GuestSandbox::answerCloser(int id, const Status& status) {
     auto node = closers_.extract(id);
     if (node.empty()) return;
-    context_.reactor.forget(node.mapped().timer);
+    shared_.reactor.forget(node.mapped().timer);
     node.mapped().done(status);
 }
 

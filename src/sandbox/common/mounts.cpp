@@ -1,4 +1,4 @@
-#include "sandbox/docker/mounts.h"
+#include "sandbox/common/mounts.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -93,9 +93,9 @@ const ports::AttachedVolume* findVolume(const ports::SandboxSpec& spec, const st
 
 }  // namespace
 
-Result<std::vector<HostMount>> resolveMounts(const ports::SandboxSpec& spec) {
+Result<std::vector<OpenMount>> openMounts(const ports::SandboxSpec& spec) {
     AEGIS_CHECK(createListed(spec));
-    std::vector<HostMount> out;
+    std::vector<OpenMount> out;
     for (const auto& grant : spec.mounts) {
         const auto* volume = findVolume(spec, grant.volume_name);
         if (volume == nullptr)
@@ -112,8 +112,18 @@ Result<std::vector<HostMount>> resolveMounts(const ports::SandboxSpec& spec) {
                                 grant.sub_path)};
         auto source = volume->source;
         if (!grant.sub_path.empty()) source += "/" + grant.sub_path;
-        out.push_back({std::move(source), grant.mount_path, !grant.writable});
+        out.push_back({std::move(entry),
+                       {std::move(source), grant.mount_path, !grant.writable},
+                       S_ISDIR(st.st_mode)});
     }
+    return out;
+}
+
+Result<std::vector<HostMount>> resolveMounts(const ports::SandboxSpec& spec) {
+    AEGIS_TRY(auto opened, openMounts(spec));
+    std::vector<HostMount> out;
+    for (auto& one : opened)
+        out.push_back(std::move(one.mount));
     return out;
 }
 

@@ -1,10 +1,10 @@
-#include "sandbox/docker/root_table.h"
+#include "sandbox/common/root_table.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>
 
 #include "os/files.h"
-#include "sandbox/docker/ctl_channel.h"
+#include "sandbox/common/ctl_channel.h"
 
 namespace aegis::sandbox {
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "base/ids.h"
 #include "base/random.h"
@@ -29,11 +30,19 @@ struct CaptureFile {
 
 /// Makes and removes the run directories of one node, below `/run/aegis/<node>`, or
 /// `$XDG_RUNTIME_DIR/aegis/<node>` or `/tmp/aegis-<uid>/<node>` when that cannot be written. Socket
-/// paths stay below the 108 bytes of sun_path. Any thread.
+/// paths stay below the 108 bytes of sun_path. Any thread. Takes the node's directory away at its
+/// own end, if that is empty then.
 class RunDirs {
   public:
-    /// `base` replaces the search when not empty. Refuses a base that another user owns.
-    static Result<RunDirs> open(const NodeId& node, Random& random, const std::string& base = {});
+    /// `base` replaces the search when not empty. Refuses a base that another user owns. `kind`
+    /// sets the directories of one isolation apart from another's.
+    static Result<RunDirs> open(const NodeId& node, Random& random, const std::string& base = {},
+                                const std::string& kind = {});
+
+    ~RunDirs();
+    RunDirs(RunDirs&& other) noexcept
+        : root_(std::exchange(other.root_, {})), random_(other.random_) {}
+    RunDirs& operator=(RunDirs&&) = delete;
 
     const std::string& root() const { return root_; }
     Result<RunDir> create();

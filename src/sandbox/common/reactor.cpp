@@ -1,4 +1,4 @@
-#include "sandbox/docker/reactor.h"
+#include "sandbox/common/reactor.h"
 
 #include <sys/epoll.h>
 

@@ -1,4 +1,4 @@
-#include "sandbox/docker/run_dir.h"
+#include "sandbox/common/run_dir.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -42,10 +42,12 @@ std::string nameOf(std::string_view entry) { return std::string(entry.substr(0, 
 
 }  // namespace
 
-Result<RunDirs> RunDirs::open(const NodeId& node, Random& random, const std::string& base) {
+Result<RunDirs> RunDirs::open(const NodeId& node, Random& random, const std::string& base,
+                              const std::string& kind) {
     Status status;
     for (const auto& candidate : base.empty() ? bases() : std::vector<std::string>{base}) {
-        const auto root = candidate + "/" + node.str();
+        const auto root =
+            fmt::format("{}/{}{}{}", candidate, node.str(), kind.empty() ? "" : "-", kind);
         if (root.size() + sizeof("/01234567/proxy.sock") > sizeof(sockaddr_un::sun_path)) {
             status = Error(ErrorCode::kInvalid, root + ": too long for the path of a socket");
             continue;
@@ -57,7 +59,14 @@ Result<RunDirs> RunDirs::open(const NodeId& node, Random& random, const std::str
     return std::move(status.error()).within("no place for the sandboxes' sockets");
 }
 
+RunDirs::~RunDirs() {
+    // Sandboxes that outlive the daemon still hold it; then it stays.
+    if (!root_.empty()) ::rmdir(root_.c_str());
+}
+
 Result<RunDir> RunDirs::create() {
+    // Another of the same node takes the root along when it ends.
+    AEGIS_CHECK(ownDirectory(root_));
     for (int attempt = 0; attempt < 16; ++attempt) {
         std::array<std::byte, 4> bytes{};
         random_->fill(bytes);
@@ -88,6 +97,7 @@ Status RunDirs::remove(const RunDir& dir) {
 
 Status RunDirs::sweep(const std::set<std::string>& keep) {
     std::unique_ptr<DIR, int (*)(DIR*)> entries(::opendir(root_.c_str()), ::closedir);
+    if (!entries && errno == ENOENT) return {};
     if (!entries) return errnoError(errno, root_);
     std::vector<std::string> stale;
     while (const dirent* entry = ::readdir(entries.get())) {

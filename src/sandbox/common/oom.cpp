@@ -1,4 +1,4 @@
-#include "sandbox/docker/cgroup.h"
+#include "sandbox/common/oom.h"
 
 #include <fcntl.h>
 #include <fmt/format.h>

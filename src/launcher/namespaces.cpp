@@ -1,0 +1,98 @@
+#include "launcher/namespaces.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/sched.h>
+#include <net/if.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <string_view>
+
+#include "os/files.h"
+
+namespace aegis::launcher {
+namespace {
+
+constexpr std::uint64_t kNamespaces =
+    CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
+constexpr std::string_view kHostName = "aegis";
+
+Status writeProc(pid_t pid, const char* name, const std::string& text) {
+    const auto path = fmt::format("/proc/{}/{}", pid, name);
+    AEGIS_TRY(const os::Fd file, os::openFile(path, O_WRONLY));
+    // One write: the kernel takes a map whole or not at all.
+    if (::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()))
+        return errnoError(errno, path);
+    return {};
+}
+
+}  // namespace
+
+Result<Clone> cloneIntoNamespaces(int cgroup) {
+    int pidfd = -1;
+    clone_args args{};
+    args.flags = kNamespaces | CLONE_PIDFD;
+    args.pidfd = reinterpret_cast<std::uint64_t>(&pidfd);
+    args.exit_signal = SIGCHLD;
+    if (cgroup >= 0) {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = static_cast<std::uint64_t>(cgroup);
+    }
+    // A plain fork but for the namespaces: this process has one thread, so that what comes after
+    // may use all of the library.
+    const long pid = ::syscall(SYS_clone3, &args, sizeof args);
+    if (pid < 0) {
+        if (errno == ENOSPC || errno == EPERM || errno == EUSERS)
+            return {ErrorCode::kUnsupported,
+                    fmt::format("new namespaces are refused: {}", std::strerror(errno)),
+                    "allow user namespaces: sysctl user.max_user_namespaces, "
+                    "kernel.unprivileged_userns_clone"};
+        return errnoError(errno, "clone3");
+    }
+    Clone out;
+    out.pid = static_cast<pid_t>(pid);
+    if (pid > 0) out.pidfd.reset(pidfd);
+    return out;
+}
+
+Status mapIdentity(pid_t child) {
+    const auto map =
+        fmt::format("0 {} {}\n{} {} 1\n{} {} {}\n", kImageIdBase, kGuestId, kGuestId, kGuestId,
+                    kGuestId + 1, kImageIdBase + kGuestId + 1, kIdCount - kGuestId - 1);
+    AEGIS_CHECK(writeProc(child, "uid_map", map));
+    return writeProc(child, "gid_map", map);
+}
+
+Status becomeOwner() {
+    // Not the library's functions: they tell other threads, of which there are none.
+    if (::syscall(SYS_setgroups, 0, nullptr) != 0) return errnoError(errno, "setgroups");
+    if (::syscall(SYS_setresgid, 0, 0, 0) != 0) return errnoError(errno, "setresgid");
+    if (::syscall(SYS_setresuid, 0, 0, 0) != 0) return errnoError(errno, "setresuid");
+    return {};
+}
+
+Status nameAndRaise() {
+    if (::sethostname(kHostName.data(), kHostName.size()) != 0)
+        return errnoError(errno, "sethostname");
+    const os::Fd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!fd) return errnoError(errno, "socket");
+    ifreq request{};
+    std::strcpy(request.ifr_name, "lo");
+    request.ifr_flags = IFF_UP;
+    if (::ioctl(fd.get(), SIOCSIFFLAGS, &request) != 0) return errnoError(errno, "loopback");
+    return {};
+}
+
+Status hideCgroups() {
+    if (::unshare(CLONE_NEWCGROUP) != 0) return errnoError(errno, "cgroup namespace");
+    return {};
+}
+
+}  // namespace aegis::launcher

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/result.h"
+#include "os/fd.h"
+
+namespace aegis::launcher {
+
+/// Files of an image belong on disk to kImageIdBase + their owner, and look inside as the image
+/// says. Beyond the ranges that login.defs and systemd hand out. Only the sandbox's user is itself:
+/// what it writes in a volume belongs to 1000:1000 on the host too.
+inline constexpr uid_t kImageIdBase = 0x70000000;
+inline constexpr uid_t kGuestId = 1000;
+inline constexpr uid_t kIdCount = 65536;
+
+/// A process made by clone3(2) in fresh user, pid, mount, network, ipc, uts and cgroup namespaces.
+struct Clone {
+    pid_t pid = -1;  ///< 0 in the new process
+    os::Fd pidfd;    ///< in the parent
+};
+/// Returns twice. The new process is PID 1 and waits in awaitIdentity() for its id maps.
+/// `cgroup` is a cgroup v2 directory to be born in, or -1. kUnsupported when the kernel refuses
+/// such namespaces.
+Result<Clone> cloneIntoNamespaces(int cgroup);
+
+/// In the parent: writes the id maps of `child` (the sandbox's ids 0 to 65535).
+Status mapIdentity(pid_t child);
+
+/// In the new process, once it has its maps: becomes the owner of the sandbox (user 0 inside).
+Status becomeOwner();
+
+/// In the new process: its host name, and the loopback interface up.
+Status nameAndRaise();
+
+/// In the new process, once it is where it belongs: shows it its cgroup as the root of them all.
+Status hideCgroups();
+
+}  // namespace aegis::launcher

@@ -1,0 +1,239 @@
+#include "launcher/rootfs.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <linux/openat2.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <string_view>
+
+#include "launcher/namespaces.h"
+#include "os/files.h"
+#include "os/mount_tree.h"
+
+namespace aegis::launcher {
+namespace {
+
+using proto::launch::Mount;
+
+constexpr std::uint64_t kSafe = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+constexpr std::uint64_t kSharedMemoryBytes = 4 << 20;
+constexpr const char* kScratch = "/scratch";
+
+struct Device {
+    const char* name;
+    unsigned major, minor;
+};
+constexpr std::array<Device, 6> kDevices = {{{"null", 1, 3},
+                                             {"zero", 1, 5},
+                                             {"full", 1, 7},
+                                             {"random", 1, 8},
+                                             {"urandom", 1, 9},
+                                             {"tty", 5, 0}}};
+constexpr std::array<std::array<const char*, 2>, 5> kDeviceLinks = {{{"/proc/self/fd", "fd"},
+                                                                     {"/proc/self/fd/0", "stdin"},
+                                                                     {"/proc/self/fd/1", "stdout"},
+                                                                     {"/proc/self/fd/2", "stderr"},
+                                                                     {"pts/ptmx", "ptmx"}}};
+
+// What Docker masks; of no use to a guest, and of the host.
+constexpr std::array kMaskedFiles = {"kcore",         "keys",        "latency_stats",
+                                     "timer_list",    "timer_stats", "sched_debug",
+                                     "sysrq-trigger", "kmsg",        "interrupts"};
+constexpr std::array kMaskedDirs = {"acpi", "asound", "scsi", "bus", "fs", "irq"};
+
+Status makeDir(int dir_fd, const char* name, unsigned mode = 0755) {
+    if (::mkdirat(dir_fd, name, mode) != 0 && errno != EEXIST) return errnoError(errno, name);
+    return {};
+}
+
+Result<os::Fd> openDir(int dir_fd, const char* path) {
+    os::Fd fd(::openat(dir_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    if (!fd) return errnoError(errno, path);
+    return fd;
+}
+
+/// The devices a guest may use, on a file system of the host's own user namespace: only there are
+/// devices honoured.
+Status fillDevices(int dev) {
+    for (const auto& device : kDevices) {
+        if (::mknodat(dev, device.name, S_IFCHR | 0666, makedev(device.major, device.minor)) != 0 ||
+            ::fchmodat(dev, device.name, 0666, 0) != 0)
+            return errnoError(errno, fmt::format("/dev/{}", device.name));
+        if (::fchownat(dev, device.name, kImageIdBase, kImageIdBase, 0) != 0)
+            return errnoError(errno, fmt::format("/dev/{}", device.name));
+    }
+    for (const auto& [target, name] : kDeviceLinks)
+        if (::symlinkat(target, dev, name) != 0) return errnoError(errno, name);
+    AEGIS_CHECK(makeDir(dev, "pts"));
+    return makeDir(dev, "shm");
+}
+
+/// Beneath `root`, never through a link: nothing there is the caller's own.
+Result<os::Fd> openPlace(int root, const std::string& path) {
+    open_how how{};
+    how.flags = O_PATH | O_CLOEXEC;
+    how.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+    os::Fd fd(static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how)));
+    if (!fd) return errnoError(errno, path);
+    return fd;
+}
+
+Status attachAt(const os::Fd& tree, int root, const std::string& path) {
+    AEGIS_TRY(const os::Fd place, openPlace(root, path));
+    return os::attachTree(tree.get(), place.get(), path);
+}
+
+bool isBelow(std::string_view path, std::string_view parent) {
+    return path.starts_with(parent) && (path.size() == parent.size() || path[parent.size()] == '/');
+}
+
+/// Makes the directories to `path` below `dir_fd` and, at its end, a directory or an empty file.
+Status makePlace(int dir_fd, std::string_view path, bool directory) {
+    os::Fd here(::fcntl(dir_fd, F_DUPFD_CLOEXEC, 0));
+    while (true) {
+        const auto slash = path.find('/', 1);
+        const std::string name(path.substr(1, slash == path.npos ? path.npos : slash - 1));
+        const bool last = slash == path.npos;
+        if (last && !directory) {
+            const os::Fd file(::openat(here.get(), name.c_str(),
+                                       O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644));
+            return file ? Status{} : Status{errnoError(errno, name)};
+        }
+        AEGIS_CHECK(makeDir(here.get(), name.c_str()));
+        if (last) return {};
+        AEGIS_TRY(here, openDir(here.get(), name.c_str()));
+        path.remove_prefix(slash);
+    }
+}
+
+Status writeText(int dir_fd, const char* name, std::string_view text) {
+    const os::Fd file(::openat(dir_fd, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    if (!file) return errnoError(errno, name);
+    return os::writeAll(file.get(), text);
+}
+
+/// The overlay's upper half.
+Status fillSkeleton(int skeleton, const RootPlan& plan) {
+    for (const char* name : {"proc", "sys", "dev", "tmp", "aegis", "aegis/bin", "aegis/run", "etc"})
+        AEGIS_CHECK(makeDir(skeleton, name));
+    AEGIS_TRY(const os::Fd etc, openDir(skeleton, "etc"));
+    AEGIS_CHECK(writeText(etc.get(), "hosts", "127.0.0.1\tlocalhost aegis\n::1\tlocalhost\n"));
+    AEGIS_CHECK(writeText(etc.get(), "hostname", "aegis\n"));
+    AEGIS_CHECK(writeText(etc.get(), "resolv.conf", ""));
+    for (std::size_t i = 0; i < plan.mounts.size(); ++i) {
+        const auto& mount = plan.mounts[i];
+        bool covered = false;
+        for (std::size_t k = 0; k < i && !covered; ++k)
+            covered = isBelow(mount.target, plan.mounts[k].target);
+        // One below another's is a place in that volume.
+        if (!covered) AEGIS_CHECK(makePlace(skeleton, mount.target, mount.directory));
+    }
+    return {};
+}
+
+Status maskProc(int root) {
+    AEGIS_TRY(const os::Fd proc, openDir(root, "proc"));
+    AEGIS_TRY(const os::Fd dev, openDir(root, "dev"));
+    for (const char* name : kMaskedFiles) {
+        if (::faccessat(proc.get(), name, F_OK, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        AEGIS_TRY(const os::Fd null, os::cloneTreeAt(dev.get(), "null", 0));
+        AEGIS_CHECK(os::attachTreeAt(null.get(), proc.get(), name));
+    }
+    for (const char* name : kMaskedDirs) {
+        if (::faccessat(proc.get(), name, F_OK, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        AEGIS_TRY(const os::Fd empty,
+                  os::newFileSystem("tmpfs", {{"size", "4k"}, {"nr_inodes", "1"}},
+                                    MOUNT_ATTR_RDONLY | kSafe | MOUNT_ATTR_NOEXEC));
+        AEGIS_CHECK(os::attachTreeAt(empty.get(), proc.get(), name));
+    }
+    return {};
+}
+
+Status mountKernelViews(int root) {
+    AEGIS_TRY(const os::Fd dev, os::cloneTreeAt(AT_FDCWD, "/dev", 0));
+    AEGIS_CHECK(attachAt(dev, root, "/dev"));
+    AEGIS_TRY(
+        const os::Fd pts,
+        os::newFileSystem(
+            "devpts", {{"newinstance", ""}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}},
+            MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC));
+    AEGIS_CHECK(attachAt(pts, root, "/dev/pts"));
+    AEGIS_TRY(const os::Fd shm,
+              os::newFileSystem("tmpfs",
+                                {{"size", fmt::format("{}", kSharedMemoryBytes)}, {"mode", "1777"}},
+                                kSafe | MOUNT_ATTR_NOEXEC));
+    AEGIS_CHECK(attachAt(shm, root, "/dev/shm"));
+    AEGIS_TRY(const os::Fd proc, os::newFileSystem("proc", {}, kSafe | MOUNT_ATTR_NOEXEC));
+    AEGIS_CHECK(attachAt(proc, root, "/proc"));
+    return maskProc(root);
+}
+
+Status mountGuestPlaces(int root, const RootPlan& plan) {
+    AEGIS_CHECK(attachAt(plan.bin, root, "/aegis/bin"));
+    AEGIS_CHECK(attachAt(plan.run, root, "/aegis/run"));
+    if (plan.tmp_bytes > 0) {
+        AEGIS_TRY(
+            const os::Fd tmp,
+            os::newFileSystem(
+                "tmpfs", {{"size", fmt::format("{}", plan.tmp_bytes)}, {"mode", "1777"}}, kSafe));
+        AEGIS_CHECK(attachAt(tmp, root, "/tmp"));
+    }
+    for (std::size_t i = 0; i < plan.mounts.size(); ++i)
+        AEGIS_CHECK(attachAt(plan.mount_trees[i], root, plan.mounts[i].target));
+    return {};
+}
+
+}  // namespace
+
+Status home() {
+    if (::unshare(CLONE_NEWNS) != 0) return errnoError(errno, "mount namespace");
+    if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
+        return errnoError(errno, "private mounts");
+    AEGIS_TRY(const os::Fd proc_dir, os::openFile("/proc", O_PATH | O_DIRECTORY));
+    AEGIS_TRY(const os::Fd proc, os::cloneTree(proc_dir.get(), 0, "/proc"));
+    AEGIS_TRY(const os::Fd root, os::newFileSystem("tmpfs", {{"size", "64k"}, {"mode", "0755"}},
+                                                   kSafe | MOUNT_ATTR_NOEXEC));
+    // Any directory will do; this one is always there, and its own content is kept by `proc`.
+    AEGIS_CHECK(os::attachTreeAt(root.get(), AT_FDCWD, "/proc"));
+    for (const char* name : {"proc", "dev", "scratch"})
+        AEGIS_CHECK(makeDir(root.get(), name));
+    AEGIS_CHECK(os::attachTreeAt(proc.get(), root.get(), "proc"));
+    AEGIS_TRY(const os::Fd dev, os::newFileSystem("tmpfs", {{"size", "64k"}, {"mode", "0755"}},
+                                                  MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC));
+    AEGIS_CHECK(fillDevices(dev.get()));
+    AEGIS_CHECK(os::attachTreeAt(dev.get(), root.get(), "dev"));
+    mount_attr read_only{};
+    read_only.attr_set = MOUNT_ATTR_RDONLY;
+    if (::mount_setattr(dev.get(), "", AT_EMPTY_PATH, &read_only, sizeof read_only) != 0)
+        return errnoError(errno, "/dev");
+    return os::pivotTo(root.get());
+}
+
+Status enterRoot(RootPlan plan) {
+    AEGIS_TRY(const os::Fd scratch, os::newFileSystem("tmpfs", {{"size", "1m"}, {"mode", "0755"}},
+                                                      kSafe | MOUNT_ATTR_NOEXEC));
+    AEGIS_CHECK(os::attachTreeAt(scratch.get(), AT_FDCWD, kScratch));
+    for (const char* name : {"image", "skeleton", "root"})
+        AEGIS_CHECK(makeDir(scratch.get(), name));
+    AEGIS_CHECK(os::attachTreeAt(plan.image.get(), scratch.get(), "image"));
+    AEGIS_TRY(const os::Fd skeleton, openDir(scratch.get(), "skeleton"));
+    AEGIS_CHECK(fillSkeleton(skeleton.get(), plan));
+    AEGIS_TRY(const os::Fd overlay,
+              os::newFileSystem("overlay", {{"lowerdir", "/scratch/skeleton:/scratch/image"}},
+                                MOUNT_ATTR_RDONLY | kSafe));
+    AEGIS_CHECK(os::attachTreeAt(overlay.get(), scratch.get(), "root"));
+    AEGIS_TRY(const os::Fd root, openDir(scratch.get(), "root"));
+    AEGIS_CHECK(mountKernelViews(root.get()));
+    AEGIS_CHECK(mountGuestPlaces(root.get(), plan));
+    return os::pivotTo(root.get());
+}
+
+}  // namespace aegis::launcher

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "os/fd.h"
+#include "proto/launch.h"
+
+/// What a sandbox sees of files. Mounts are made bottom up in a mount namespace that holds nothing
+/// but what home() made, then the root directory is changed for good.
+namespace aegis::launcher {
+
+/// The launcher's own mount namespace: an empty root with the host's /proc, a /dev of harmless
+/// devices that sandboxes get copies of, and an empty /scratch. So a sandbox begins with three
+/// mounts whatever the host has, and no path of the host exists where sandboxes are made.
+Status home();
+
+/// What comes by descriptor.
+struct RootPlan {
+    os::Fd image;  ///< detached mounts
+    os::Fd bin;
+    os::Fd run;
+    std::uint64_t tmp_bytes = 0;  ///< 0: no tmpfs at /tmp
+    std::vector<proto::launch::Mount> mounts;
+    std::vector<os::Fd> mount_trees;  ///< one for each of `mounts`
+};
+
+/// In the new process, as the sandbox's owner: builds the root and moves there. The image shows
+/// through an overlay without a writable layer, whose upper half holds nothing but mount points and
+/// /etc/hosts.
+Status enterRoot(RootPlan plan);
+
+}  // namespace aegis::launcher

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+
+/// The protocol between the daemon and its launcher, over a pair of unix sockets (SOCK_SEQPACKET)
+/// that the launcher is born with: one datagram is one message, its descriptors travel with it. The
+/// daemon asks, the launcher answers, one after the other. Version byte, type byte, then the fields
+/// of the struct in order (little-endian integers, u32-counted strings and lists). Nothing here
+/// throws; any thread.
+namespace aegis::proto::launch {
+
+inline constexpr std::size_t kMaxMessageBytes = 256 * 1024;
+inline constexpr std::size_t kMaxMounts = 64;
+inline constexpr std::size_t kMaxTargetBytes = 4096;
+inline constexpr std::size_t kMaxFilterBytes = 32 * 1024;
+inline constexpr std::size_t kMaxTextBytes = 512;
+
+/// The first message: what holds for all sandboxes.
+struct Configure {
+    std::string seccomp;  ///< the filter's BPF program: sock_filter structs as they lie in memory
+    bool operator==(const Configure&) const = default;
+};
+/// The launcher is there; nothing is made yet.
+struct Configured {
+    std::uint32_t landlock_abi = 0;  ///< 0: the kernel has none
+    bool operator==(const Configured&) const = default;
+};
+
+/// A place that the sandbox sees, of the mount whose descriptor travels with the message.
+struct Mount {
+    std::string target;  ///< absolute, clean ("/a/b")
+    bool directory = true;
+    bool writable = false;
+    bool operator==(const Mount&) const = default;
+};
+
+/// Makes a sandbox up to the point where nothing but its first program is missing. Descriptors, in
+/// this order: detached mounts (open_tree) of the image's root, of the directory of guest programs,
+/// of the run directory; the sandbox's end of its control pair (below); if `into_cgroup`, a cgroup
+/// v2 directory; one detached mount for each of `mounts`.
+///
+/// The new process writes to its control pair one byte kReady, or kFailed with a u32 errno value
+/// and a text. It waits there for kGo, then becomes /aegis/bin/init; end of file ends it.
+struct Spawn {
+    std::uint64_t token = 0;
+    std::uint64_t tmp_bytes = 0;  ///< 0: no tmpfs at /tmp, a mount is there
+    bool into_cgroup = false;
+    std::vector<Mount> mounts;  ///< in mount order
+    bool operator==(const Spawn&) const = default;
+};
+inline constexpr std::size_t kFixedFds = 4;
+std::size_t fdCount(const Spawn& spawn);
+
+/// A pidfd of the new process travels with it.
+struct Spawned {
+    std::uint64_t token = 0;
+    std::uint32_t pid = 0;  ///< in the launcher's pid namespace
+    bool operator==(const Spawned&) const = default;
+};
+struct SpawnFailed {
+    std::uint64_t token = 0;
+    std::int32_t error = 0;  ///< errno value
+    std::string text;        ///< the step that failed
+    bool operator==(const SpawnFailed&) const = default;
+};
+
+using Request = std::variant<Configure, Spawn>;
+using Reply = std::variant<Configured, Spawned, SpawnFailed>;
+
+inline constexpr char kReady = 'r';
+inline constexpr char kFailed = 'f';
+inline constexpr char kGo = 'g';
+
+/// kTooLarge when a limit is passed, kInvalid for a target that is not absolute and clean.
+Result<std::string> encode(const Request& request);
+Result<std::string> encode(const Reply& reply);
+
+/// Strict: wrong version, unknown type, short, overlong or out-of-range fields, trailing bytes are
+/// all kInvalid.
+Result<Request> parseRequest(std::string_view bytes);
+Result<Reply> parseReply(std::string_view bytes);
+
+}  // namespace aegis::proto::launch

@@ -1,0 +1,112 @@
+#include "sandbox/common/payload.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <map>
+
+#include "os/files.h"
+
+namespace aegis::sandbox {
+namespace {
+
+constexpr std::size_t kInlinePromptBytes = 90 << 10;  // below proto::ctl::kMaxArgvBytes
+
+/// A sealed memory file with `text`, to be read from its beginning.
+Result<os::Fd> textFile(const std::string& text) {
+    os::Fd fd(::memfd_create("prompt", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+    if (!fd) return errnoError(errno, "prompt");
+    AEGIS_CHECK(os::writeAll(fd.get(), text));
+    constexpr int kSeals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+    if (::lseek(fd.get(), 0, SEEK_SET) != 0 || ::fcntl(fd.get(), F_ADD_SEALS, kSeals) != 0)
+        return errnoError(errno, "prompt");
+    return fd;
+}
+
+/// A prompt that may be an argument of a process: short, without NUL, and not "-", which says
+/// stdin.
+bool fitsArgument(const std::string& prompt) {
+    return prompt.size() <= kInlinePromptBytes && prompt != "-" &&
+           prompt.find('\0') == std::string::npos;
+}
+
+proto::ctl::Start startMessage(const ports::SandboxSpec& spec, std::vector<std::string> env,
+                               std::string cwd, bool as_argument) {
+    proto::ctl::Start start;
+    // Imported, not run as a file: only so is its compiled form used.
+    if (spec.bootstrap_path.empty())
+        start.command.argv = {"python3",
+                              "-I",
+                              "-S",
+                              "-X",
+                              "utf8",
+                              "-c",
+                              "import sys; sys.path.append('/aegis/bin'); "
+                              "import bootstrap; bootstrap.main()"};
+    else
+        start.command.argv = {"python3", spec.bootstrap_path};
+    start.command.argv.push_back(as_argument ? *spec.prompt : "-");
+    start.command.env = std::move(env);
+    start.command.cwd = std::move(cwd);
+    start.has_stdin = !as_argument;
+    start.stdout_cap = kCaptureCap;
+    start.stderr_cap = kCaptureCap;
+    return start;
+}
+
+}  // namespace
+
+std::string workingDirectory(const ports::SandboxSpec& spec, const ImageDefaults& image) {
+    if (!spec.cwd.empty()) return spec.cwd;
+    return image.working_dir.empty() ? "/tmp" : image.working_dir;
+}
+
+std::vector<std::string> payloadEnv(const ports::SandboxSpec& spec, const ImageDefaults& image,
+                                    int api_port) {
+    std::map<std::string, std::string> env{
+        {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}};
+    for (const auto& entry : image.env) {
+        const auto equals = entry.find('=');
+        if (equals != std::string::npos && equals > 0)
+            env[entry.substr(0, equals)] = entry.substr(equals + 1);
+    }
+    env["HOME"] = "/tmp";
+    env["AEGIS_SOCKET"] = "/aegis/run/api.sock";
+    if (api_port != 0) {
+        const auto url = fmt::format("http://127.0.0.1:{}", api_port);
+        env["AEGIS_ORCHESTRATOR_URL"] = url;
+        env["OPENAI_BASE_URL"] = url + "/v1";
+        env["ANTHROPIC_BASE_URL"] = url;
+        // The client libraries refuse to start without a key; the daemon asks for none.
+        env["OPENAI_API_KEY"] = "aegis";
+        env["ANTHROPIC_API_KEY"] = "aegis";
+    }
+    for (const auto& [name, value] : spec.env)
+        env[name] = value;
+    std::vector<std::string> out;
+    for (const auto& [name, value] : env)
+        out.push_back(name + "=" + value);
+    return out;
+}
+
+Result<PayloadStart> payloadStart(const ports::SandboxSpec& spec,
+                                  const std::vector<std::string>& env, const std::string& cwd) {
+    PayloadStart out;
+    if (fitsArgument(*spec.prompt)) {
+        auto message =
+            proto::ctl::encode(proto::ctl::HostMessage(startMessage(spec, env, cwd, true)));
+        if (message) {
+            out.message = std::move(*message);
+            return out;
+        }
+    }
+    AEGIS_TRY(out.message,
+              proto::ctl::encode(proto::ctl::HostMessage(startMessage(spec, env, cwd, false))));
+    AEGIS_TRY(out.prompt, textFile(*spec.prompt));
+    return out;
+}
+
+}  // namespace aegis::sandbox

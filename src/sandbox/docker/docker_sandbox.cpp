@@ -1,0 +1,218 @@
+// A container as a sandbox: made by the engine's calls, explained by them when it died.
+#include "sandbox/docker/docker_sandbox.h"
+
+#include <fmt/format.h>
+
+#include "os/clock.h"
+#include "sandbox/common/mounts.h"
+
+namespace aegis::sandbox {
+namespace {
+
+constexpr std::int64_t kEngineMs = 60'000;  // to make or start a container, on a busy machine
+constexpr std::int64_t kInspectMs = 10'000;
+constexpr std::int64_t kAutopsyMs = 3'000;
+
+Deadline inMs(std::int64_t ms) { return Deadline::in(os::systemClock().boot(), ms); }
+
+}  // namespace
+
+DockerSandbox::DockerSandbox(DockerContext& context, ports::SandboxSpec spec, Deadline deadline,
+                             ports::SandboxSink& sink)
+    : GuestSandbox(context.guest, std::move(spec), deadline, sink), context_(context) {}
+
+// ---- in the pool ----
+
+void DockerSandbox::prepare() {
+    auto prepared = std::make_shared<Prepared>();  // shared: posted tasks must be copyable
+    if (auto made = prepareContainer(*prepared); !made) prepared->error = std::move(made.error());
+    const bool go_on = !prepared->error;
+    const auto container = prepared->container;
+    context_.guest.reactor.post(
+        [self = self<DockerSandbox>(), prepared] { self->onPrepared(*prepared); });
+    if (!go_on) return;
+    // The reactor already listens: PID 1 may connect before the engine has answered.
+    const bool tried = !abandoned_;
+    auto started =
+        tried ? context_.engine.startContainer(container, deadline_.earlier(inMs(kEngineMs)))
+              : Status(ErrorCode::kCancelled, "closed");
+    context_.guest.reactor.post([self = self<DockerSandbox>(), tried, started]() mutable {
+        self->onEngineStarted(std::move(started), tried);
+    });
+}
+
+Status DockerSandbox::prepareContainer(Prepared& prepared) {
+    if (abandoned_) return {ErrorCode::kCancelled, "closed"};
+    AEGIS_TRY(prepared.image,
+              context_.images.resolve(spec_.image, spec_.image_pull_policy, deadline_));
+    if (abandoned_) return {ErrorCode::kCancelled, "closed"};
+    AEGIS_CHECK(makeRun(prepared.run));
+    return makeContainer(prepared);
+}
+
+Status DockerSandbox::makeContainer(Prepared& prepared) {
+    auto mounts = resolveMounts(spec_);
+    if (!mounts) {
+        prepared.fatal = false;
+        return std::move(mounts.error());
+    }
+    const ContainerPlan plan{&spec_,
+                             context_.node,
+                             &prepared.image,
+                             &*mounts,
+                             *prepared.run.dir,
+                             context_.guest_dir,
+                             context_.host_cpus};
+    const auto name = fmt::format("aegis-{}-{}-{}", spec_.id.execution.str(), spec_.id.ordinal,
+                                  prepared.run.dir->name);
+    // Until the engine has answered, the container may or may not exist, under this name.
+    prepared.container = name;
+    auto id = context_.engine.createContainer(name, containerConfig(plan),
+                                              deadline_.earlier(inMs(kEngineMs)));
+    if (!id) {
+        const auto code = id.error().code;
+        if (code == ErrorCode::kInvalid || code == ErrorCode::kNotFound ||
+            code == ErrorCode::kUnreachable || code == ErrorCode::kPermissionDenied)
+            prepared.container.clear();
+        return std::move(id.error());
+    }
+    prepared.container = *id;
+    return {};
+}
+
+// ---- on the reactor's thread ----
+
+void DockerSandbox::onPrepared(Prepared& prepared) {
+    container_ = prepared.container;
+    attach(std::move(prepared.run), {prepared.image.env, prepared.image.working_dir});
+    if (prepared.error) {
+        if (dying_) return destroy();
+        return fail(std::move(*prepared.error), prepared.fatal);
+    }
+    engine_busy_ = true;
+    listen();
+}
+
+void DockerSandbox::onEngineStarted(Status status, bool tried) {
+    engine_busy_ = false;
+    start_tried_ = tried;
+    engine_started_ = status.has_value();
+    if (dying_) return destroy();
+    if (!status && phase_ == Phase::kStarting)
+        return fail(std::move(status.error()).within("the sandbox's container did not start"),
+                    true);
+    if (dead_) return autopsy();
+    if (pidfd_) {
+        if (said_hello_ && !start_sent_) beforePayload();
+        return;
+    }
+    const auto id = container_;
+    submit([self = self<DockerSandbox>(), id] {
+        auto state = self->context_.engine.inspectContainer(id, inMs(kInspectMs));
+        self->context_.guest.reactor.post(
+            [self, state = std::move(state)]() mutable { self->onInspected(std::move(state)); });
+    });
+}
+
+void DockerSandbox::onInspected(Result<ContainerState> state) {
+    if (pidfd_ || dying_) return;
+    if (!state) return fail(std::move(state.error()), true);
+    if (!state->running)
+        return fail({ErrorCode::kUnavailable,
+                     fmt::format("the container ended before it was ready (exit code {}{})",
+                                 state->exit_code, state->out_of_memory ? ", out of memory" : "")},
+                    false);
+    if (auto peer = takeHeldPeer()) {
+        if (peer->pid != state->pid)
+            return fail({ErrorCode::kPermissionDenied,
+                         "a process that is not the container's first one took its control socket"},
+                        false);
+        return adopt(std::move(*peer));
+    }
+    auto pidfd = openPidfd(state->pid);
+    if (!pidfd)
+        return fail({ErrorCode::kUnavailable, "the container ended before it was ready"}, false);
+    watchProcess(std::move(*pidfd), state->pid);
+}
+
+GuestSandbox::Verdict DockerSandbox::judge(const CtlPeer& peer) const {
+    if (!peer.first_process) return Verdict::kForeign;
+    // Once the engine has told the pid, that; before, the container's id in the cgroup's name.
+    if (pid_ != 0) return peer.pid == pid_ ? Verdict::kOurs : Verdict::kForeign;
+    return inCgroupOf(peer.proc_cgroup, container_) ? Verdict::kOurs : Verdict::kUnknownYet;
+}
+
+void DockerSandbox::beforePayload() {
+    if (spec_.pids + 1 < kPidsToStart && spec_.pids > 0) {
+        // The limit that let the engine set the container up is lowered before any foreign code
+        // runs.
+        if (!engine_started_) return;
+        start_sent_ = true;
+        const auto id = container_;
+        submit([self = self<DockerSandbox>(), id] {
+            auto set =
+                self->context_.engine.setPidsLimit(id, self->spec_.pids + 1, inMs(kInspectMs));
+            self->context_.guest.reactor.post([self, set = std::move(set)]() mutable {
+                if (self->dying_) return;
+                if (set) set = self->sendStart();
+                if (!set) self->fail(std::move(set.error()), true);
+            });
+        });
+        return;
+    }
+    GuestSandbox::beforePayload();
+}
+
+// ---- ends ----
+
+void DockerSandbox::destroyUnseen() {
+    if (preparing_ || engine_busy_) return;  // comes back with what there is to kill
+    if (container_.empty() || !start_tried_) return onDead();
+    // The engine may have started it and could not say so: gone when the engine has removed it.
+    start_tried_ = false;
+    Remains remains;
+    remains.container = container_;
+    remains.removed = [self = self<DockerSandbox>()] {
+        self->context_.guest.reactor.post([self] {
+            self->container_.clear();
+            self->onDead();
+        });
+    };
+    context_.janitor.take(std::move(remains));
+}
+
+void DockerSandbox::autopsy() {
+    // Asking before /start has answered can hang the engine; onEngineStarted() comes back here.
+    if (engine_busy_) return;
+    const auto id = container_;
+    submit([self = self<DockerSandbox>(), id] {
+        Autopsy result;
+        const auto deadline = inMs(kAutopsyMs);
+        auto waited = self->context_.engine.waitContainer(id, deadline);
+        if (auto state = self->context_.engine.inspectContainer(id, deadline);
+            waited && state && !state->running)
+            result.state = *state;
+        self->context_.guest.reactor.post([self, result] { self->onAutopsy(result); });
+    });
+}
+
+void DockerSandbox::onAutopsy(const Autopsy& result) {
+    if (dying_) return;
+    const bool out_of_memory = oomKills() > 0 || (result.state && result.state->out_of_memory);
+    std::string how;
+    if (result.state) how = fmt::format("exit code {}", result.state->exit_code);
+    if (out_of_memory) how += how.empty() ? "out of memory" : ", out of memory";
+    died(how.empty() ? "the container died" : fmt::format("the container died ({})", how),
+         out_of_memory);
+}
+
+void DockerSandbox::handOver(std::optional<RunDir> run,
+                             std::unique_ptr<ports::GuestListener> listener) {
+    Remains remains;
+    remains.container = std::exchange(container_, {});
+    remains.run = std::move(run);
+    remains.listener = std::move(listener);
+    context_.janitor.take(std::move(remains));
+}
+
+}  // namespace aegis::sandbox
