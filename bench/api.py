@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""The API under load, beside its own floor from the same run. Needs what bench/run.py needs, and wrk.
+"""The API under load, beside its floor from the same run. Needs what bench/run.py does, and wrk.
 
     bench/api.py [--build build] [--seconds 5] [--stored 1000] [--streams 1000] [--json FILE]
 
 wrk asks for GET /v1/executions (a page of 50 of those stored) and, taking turns with it, for GET
 /health/live, which does nothing: the difference is the list's. Then --streams watchers follow one
-execution; the time from the end of it to the last watcher's last byte stands beside the same with one.
+execution; the time to the last watcher's last byte stands beside the same with one watcher.
 """
 import argparse
 import contextlib
@@ -73,7 +73,8 @@ def wrk(address, path, seconds, connections):
 def watchers(node, execution, count):
     """Follows an execution with so many streams, cancels it, and times their ends in ms."""
     host, port = node.address.rsplit(":", 1)
-    request = (f"GET /v1/executions/{execution}/stream HTTP/1.1\r\nHost: localhost\r\n\r\n").encode()
+    target = f"/v1/executions/{execution}/stream"
+    request = f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     with contextlib.ExitStack() as stack:
         selector = stack.enter_context(selectors.DefaultSelector())
         for _ in range(count):

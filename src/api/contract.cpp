@@ -58,14 +58,16 @@ std::string wrongValue(const Parameter& p, const std::string& value) {
             return equals != std::string::npos && equals > 0 ? "" : "a label of the form k=v";
         }
         case ParameterType::kText:
-        case ParameterType::kTexts: return json::isUtf8(value) ? "" : "UTF-8 text";
+        case ParameterType::kTexts:
+            return json::isUtf8(value) ? "" : "UTF-8 text";
     }
     return {};
 }
 
 Error unknownParameter(const Operation& operation, const std::string& name) {
     std::vector<std::string> names;
-    for (const auto& p : operation.query) names.emplace_back(p.name);
+    for (const auto& p : operation.query)
+        names.emplace_back(p.name);
     Error error(ErrorCode::kInvalid,
                 fmt::format("unknown query parameter \"{}\"", json::toUtf8(name)));
     if (auto near = text::closest(name, names, 2))
@@ -115,8 +117,7 @@ Status checkQuery(const Operation& operation, const wire::Query& query) {
             add(name, unknown.message, unknown.hint);
             continue;
         }
-        bool repeats =
-            found->type == ParameterType::kLabel || found->type == ParameterType::kTexts;
+        bool repeats = found->type == ParameterType::kLabel || found->type == ParameterType::kTexts;
         if (!seen.insert(found->name).second && !repeats) {
             add(name, fmt::format("{} is given twice", name));
         } else if (auto expected = wrongValue(*found, value); !expected.empty()) {

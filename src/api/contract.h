@@ -41,7 +41,8 @@ struct Answer {
 /// queries and /openapi.json share.
 struct Operation {
     std::string_view method;
-    std::string_view path;  ///< "/v1/agents/{agent}": "{x}" is one segment, a last "{x...}" the rest
+    std::string_view
+        path;  ///< "/v1/agents/{agent}": "{x}" is one segment, a last "{x...}" the rest
     std::string_view id;
     std::string_view about;
     std::vector<Parameter> query = {};

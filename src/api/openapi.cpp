@@ -30,8 +30,10 @@ json::Object parameterSchema(const Parameter& p) {
             if (p.most != INT64_MAX) out["maximum"] = p.most;
             return out;
         }
-        case ParameterType::kBoolean: return {{"type", "boolean"}};
-        case ParameterType::kTime: return {{"type", "string"}, {"format", "date-time"}};
+        case ParameterType::kBoolean:
+            return {{"type", "boolean"}};
+        case ParameterType::kTime:
+            return {{"type", "string"}, {"format", "date-time"}};
         case ParameterType::kWord: {
             json::Array words;
             auto rest = p.words;
@@ -47,7 +49,8 @@ json::Object parameterSchema(const Parameter& p) {
                     {"items", json::Object{{"type", "string"}, {"pattern", "^[^=]+=.*$"}}}};
         case ParameterType::kTexts:
             return {{"type", "array"}, {"items", json::Object{{"type", "string"}}}};
-        case ParameterType::kText: return {{"type", "string"}};
+        case ParameterType::kText:
+            return {{"type", "string"}};
     }
     return {};
 }
@@ -106,7 +109,8 @@ json::Object responsesOf(const Operation& op) {
     errors.insert(errors.end(), op.errors.begin(), op.errors.end());
     std::ranges::sort(errors);
     json::Object out;
-    for (const auto& answer : op.answers) addAnswer(out, answer);
+    for (const auto& answer : op.answers)
+        addAnswer(out, answer);
     for (auto status : errors) {
         if (!out.contains(std::to_string(status))) addAnswer(out, {status, "Error"});
     }
@@ -140,13 +144,14 @@ json::Object openApiDocument(const std::vector<const Operation*>& operations,
     return {{"openapi", "3.1.0"},
             {"info", json::Object{{"title", "AEGIS"},
                                   {"version", version},
-                                  {"description", "The daemon's API. Times are RFC 3339 UTC with "
-                                                  "milliseconds; ids are lower-case UUIDs."}}},
+                                  {"description",
+                                   "The daemon's API. Times are RFC 3339 UTC with "
+                                   "milliseconds; ids are lower-case UUIDs."}}},
             {"security", json::Array{json::Object{}, json::Object{{"bearer", json::Array{}}}}},
             {"paths", std::move(paths)},
-            {"components", json::Object{{"schemas", openApiSchemas()},
-                                        {"securitySchemes",
-                                         json::Object{{"bearer", std::move(bearer)}}}}}};
+            {"components",
+             json::Object{{"schemas", openApiSchemas()},
+                          {"securitySchemes", json::Object{{"bearer", std::move(bearer)}}}}}};
 }
 
 }  // namespace aegis::api

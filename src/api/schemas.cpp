@@ -91,8 +91,7 @@ void addEvents(json::Object& out) {
         if (!isAgentEvent(type)) of_executions.push_back(simpleType(type));
     }
     json::Object discriminator{{"propertyName", "type"}};
-    out["NodeEvent"] =
-        json::Object{{"oneOf", std::move(any)}, {"discriminator", discriminator}};
+    out["NodeEvent"] = json::Object{{"oneOf", std::move(any)}, {"discriminator", discriminator}};
     out["Event"] = json::Object{{"oneOf", std::move(of_executions)},
                                 {"discriminator", std::move(discriminator)}};
 }
@@ -101,12 +100,15 @@ void addEvents(json::Object& out) {
 
 json::Object openApiSchemas() {
     json::Object out;
-    for (const auto& [name, words] : kWords) out[name] = wordsOf(words);
-    for (const auto& [name, fields] : kObjects) out[name] = objectOf(fields);
+    for (const auto& [name, words] : kWords)
+        out[name] = wordsOf(words);
+    for (const auto& [name, fields] : kObjects)
+        out[name] = objectOf(fields);
     addEvents(out);
     auto anyOf = [&](std::string_view name, std::initializer_list<std::string_view> schemas) {
         json::Array list;
-        for (auto schema : schemas) list.push_back(simpleType(schema));
+        for (auto schema : schemas)
+            list.push_back(simpleType(schema));
         out[name] = json::Object{{"anyOf", std::move(list)}};
     };
     anyOf("DeployRequest", {"ManifestFiles", "ManifestText", "object"});

@@ -18,9 +18,10 @@ std::vector<std::string> changed(std::string_view before, std::string_view after
 TEST(NeedsRestart, NothingOfWhatAReloadTakesOver) {
     using V = std::vector<std::string>;
     EXPECT_EQ(changed("", ""), V{});
-    EXPECT_EQ(changed("", "observability: {log_level: debug, log_format: json}\n"
-                          "runtime: {max_concurrent_executions: 3}\n"
-                          "llm: {providers: [{name: a, type: ollama, model: m}]}"),
+    EXPECT_EQ(changed("",
+                      "observability: {log_level: debug, log_format: json}\n"
+                      "runtime: {max_concurrent_executions: 3}\n"
+                      "llm: {providers: [{name: a, type: ollama, model: m}]}"),
               V{});
     EXPECT_EQ(changed("server: {tls: {cert_file: /a, key_file: /b}}",
                       "server: {tls: {cert_file: /c, key_file: /d}}"),

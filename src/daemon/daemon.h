@@ -39,8 +39,8 @@ class Daemon {
 
     /// The address as clients should use it: "localhost:9090".
     std::string address() const;
-    /// Applies providers, aliases, limits, certificates, log level and format; all the old ones stay
-    /// if it fails. What came of it is also written to <data_dir>/reload.json.
+    /// Applies providers, aliases, limits, certificates, log level and format; all the old ones
+    /// stay if it fails. What came of it is also written to <data_dir>/reload.json.
     Status reload();
 
   private:

@@ -151,8 +151,8 @@ struct ServerOptions {
 };
 
 /// A listening server. Serves from its creation until stop() or its destruction. Requests that the
-/// server itself refuses get 400, 408, 413, 414, 417, 431, 501, 503 or 505 with the JSON error body. Any
-/// thread.
+/// server itself refuses get 400, 408, 413, 414, 417, 431, 501, 503 or 505 with the JSON error
+/// body. Any thread.
 class Server {
   public:
     /// `address` numeric or a name; port 0 picks a free one. kConflict if it is taken.

@@ -38,7 +38,10 @@ TEST(LogSink, NothingDrivesATerminalOrMakesALine) {
     EXPECT_EQ(lineOf(LogFormat::kText, "a\nb", {{"p", "\x1b[31m"}}),
               " WARN  a\\u000ab p=\"\\u001b[31m\"\n");
     // U+009B is one character that does what ESC [ does.
-    EXPECT_EQ(lineOf(LogFormat::kText, "x", {{"p", "\xc2\x9b" "1m"}}),
+    EXPECT_EQ(lineOf(LogFormat::kText, "x",
+                     {{"p",
+                       "\xc2\x9b"
+                       "1m"}}),
               " WARN  x p=\"\\ufffd\\ufffd1m\"\n");
 }
 

@@ -54,8 +54,8 @@ int showReloaded(cli::Context& context, const json::Value& outcome) {
     if (const auto* names = json::find(outcome, "needs_restart"); names && names->is_array())
         waiting = names->get_array();
     for (const auto& name : waiting)
-        context.warn(fmt::format("{} has changed and needs a restart",
-                                 json::view(name.get_string())));
+        context.warn(
+            fmt::format("{} has changed and needs a restart", json::view(name.get_string())));
     if (context.json())
         context.printValue(
             json::Object{{"status", "reloaded"}, {"needs_restart", std::move(waiting)}});
@@ -79,8 +79,8 @@ int stopDaemon(cli::Context& context) {
         os::pauseMs(kLookMs);
     }
     if (context.json())
-        context.printValue(json::Object{{"status", "stopped"},
-                                        {"pid", static_cast<std::int64_t>(running->pid)}});
+        context.printValue(
+            json::Object{{"status", "stopped"}, {"pid", static_cast<std::int64_t>(running->pid)}});
     else
         context.print("Daemon stopped\n");
     return 0;
@@ -102,10 +102,10 @@ int reloadDaemon(cli::Context& context) {
     auto text = os::readFile(path, kMaxOutcomeBytes);
     while (!text) {
         if (deadline.passed(context.clock().boot()) || !held(running->lock.get()))
-            return context.fail({ErrorCode::kTimeout,
-                                 fmt::format("the daemon (pid {}) has not said what came of it",
-                                             running->pid),
-                                 "look into its log"});
+            return context.fail(
+                {ErrorCode::kTimeout,
+                 fmt::format("the daemon (pid {}) has not said what came of it", running->pid),
+                 "look into its log"});
         os::pauseMs(kLookMs);
         text = os::readFile(path, kMaxOutcomeBytes);
     }

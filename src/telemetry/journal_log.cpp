@@ -32,12 +32,14 @@ class Line {
     void operator()(const IterationCompleted& d) const {
         if (d.failure.code.empty()) return iteration("iteration completed");
         log(LogLevel::kInfo, "iteration failed",
-            {{"execution_id", id_}, number("iteration", event_.iteration),
+            {{"execution_id", id_},
+             number("iteration", event_.iteration),
              {"code", d.failure.code}});
     }
     void operator()(const ValidationCompleted& d) const {
         log(LogLevel::kInfo, d.passed ? "validation passed" : "validation failed",
-            {{"execution_id", id_}, number("iteration", event_.iteration),
+            {{"execution_id", id_},
+             number("iteration", event_.iteration),
              {"score", fmt::format("{}", d.score), true}});
     }
     void operator()(const EffectLost& d) const {
@@ -58,8 +60,7 @@ class Line {
   private:
     void say(std::string_view what) const { log(LogLevel::kInfo, what, {{"execution_id", id_}}); }
     void iteration(std::string_view what) const {
-        log(LogLevel::kInfo, what,
-            {{"execution_id", id_}, number("iteration", event_.iteration)});
+        log(LogLevel::kInfo, what, {{"execution_id", id_}, number("iteration", event_.iteration)});
     }
     void end(std::string_view status, std::int64_t ms, const std::string& code) const {
         auto what = fmt::format("execution {}", status);
@@ -78,7 +79,8 @@ class Line {
 }  // namespace
 
 void logEvents(const ExecutionId& id, const AgentId& agent, const std::vector<Event>& events) {
-    for (const auto& event : events) std::visit(Line(id, agent, event), event.data);
+    for (const auto& event : events)
+        std::visit(Line(id, agent, event), event.data);
 }
 
 void logAnswered(const net::Answered& answered) {

@@ -12,12 +12,12 @@ namespace {
 
 const std::vector<double> kStartBounds{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
                                        0.25,  0.5,    1,     2.5,  5,     10,   30};
-const std::vector<double> kCallBounds{0.01, 0.05, 0.1, 0.25, 0.5, 1,  2.5,
+const std::vector<double> kCallBounds{0.01, 0.05, 0.1, 0.25, 0.5, 1,   2.5,
                                       5,    10,   20,  30,   60,  120, 300};
 const std::vector<double> kRunBounds{0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600};
 const std::vector<double> kRequestBounds{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
                                          0.1,    0.25,  0.5,    1,     2.5,  10};
-constexpr std::array<std::string_view, 7> kMethods{"GET",  "HEAD",   "POST",   "PUT",
+constexpr std::array<std::string_view, 7> kMethods{"GET",    "HEAD",  "POST",   "PUT",
                                                    "DELETE", "PATCH", "OPTIONS"};
 
 double seconds(std::int64_t ms) { return static_cast<double>(ms) / 1000; }
@@ -36,17 +36,17 @@ NodeMetrics::NodeMetrics(std::string_view version, UtcTime started_at)
       executions_(registry_.gauge("aegis_executions", "Executions that have not ended, by status",
                                   {"status"})),
       queue_(registry_.gauge("aegis_queue_length", "Executions that wait for a place to run")),
-      iterations_(registry_.counter("aegis_iterations_total", "Iterations ended, by status",
-                                    {"status"})),
+      iterations_(
+          registry_.counter("aegis_iterations_total", "Iterations ended, by status", {"status"})),
       validations_(registry_.counter("aegis_validations_total", "Verdicts, by validator and result",
                                      {"validator", "result"})),
-      sandbox_starts_(registry_.histogram("aegis_sandbox_start_seconds",
-                                          "Time to start a sandbox", {"runtime"}, kStartBounds)),
-      model_calls_(registry_.counter("aegis_model_calls_total", "Model calls ended, by result",
-                                     {"result"})),
+      sandbox_starts_(registry_.histogram("aegis_sandbox_start_seconds", "Time to start a sandbox",
+                                          {"runtime"}, kStartBounds)),
+      model_calls_(
+          registry_.counter("aegis_model_calls_total", "Model calls ended, by result", {"result"})),
       model_seconds_(registry_.histogram("aegis_model_call_duration_seconds",
-                                         "Duration of answered model calls",
-                                         {"provider", "model"}, kCallBounds)),
+                                         "Duration of answered model calls", {"provider", "model"},
+                                         kCallBounds)),
       tokens_(registry_.counter("aegis_model_tokens_total", "Tokens of answered model calls",
                                 {"provider", "model", "type"})),
       cost_(registry_.counter("aegis_model_cost_usd_total",
@@ -69,7 +69,8 @@ NodeMetrics::NodeMetrics(std::string_view version, UtcTime started_at)
     registry_.gauge("aegis_build_info", "Always 1", {"version"}).set({version}, 1);
     registry_.gauge("aegis_start_time_seconds", "Start of the daemon, since the Unix epoch")
         .set({}, seconds(started_at.ms));
-    for (auto status : {"completed", "failed", "cancelled"}) ended_.add({status}, 0);
+    for (auto status : {"completed", "failed", "cancelled"})
+        ended_.add({status}, 0);
     for (auto status : {"success", "refining", "failed", "cancelled"})
         iterations_.add({status}, 0);
 }
@@ -88,8 +89,7 @@ class NodeMetrics::EventCounter {
     void operator()(const LlmCallCompleted& d) {
         m_.model_calls_.add({"completed"});
         m_.model_seconds_.observe({d.provider, d.model}, seconds(d.duration_ms));
-        m_.tokens_.add({d.provider, d.model, "prompt"},
-                       static_cast<double>(d.usage.prompt_tokens));
+        m_.tokens_.add({d.provider, d.model, "prompt"}, static_cast<double>(d.usage.prompt_tokens));
         m_.tokens_.add({d.provider, d.model, "completion"},
                        static_cast<double>(d.usage.completion_tokens));
         m_.cost_.add({d.provider, d.model}, d.usage.cost_usd);
@@ -103,9 +103,7 @@ class NodeMetrics::EventCounter {
         // The name is the model's own: it may be anything.
         m_.tool_calls_.add({"other", "denied"});
     }
-    void operator()(const EgressDecided& d) {
-        m_.egress_.add({d.allowed ? "allowed" : "denied"});
-    }
+    void operator()(const EgressDecided& d) { m_.egress_.add({d.allowed ? "allowed" : "denied"}); }
     void operator()(const ValidationCompleted& d) {
         for (const auto& r : d.results)
             m_.validations_.add({r.validator, r.passed ? "passed" : "failed"});
@@ -145,7 +143,8 @@ class NodeMetrics::EventCounter {
 void NodeMetrics::onEvents(const ExecutionId& id, const std::vector<Event>& events) {
     std::lock_guard lock(mutex_);
     EventCounter counter(*this, id);
-    for (const auto& event : events) std::visit(counter, event.data);
+    for (const auto& event : events)
+        std::visit(counter, event.data);
 }
 
 void NodeMetrics::onAnswered(const net::Answered& answered) {

@@ -111,9 +111,9 @@ void Metric::write(std::string& out) const {
 }
 
 Metric& Registry::counter(std::string name, std::string help, std::vector<std::string> labels) {
-    return *metrics_.emplace_back(std::make_unique<Metric>(
-        MetricType::kCounter, std::move(name), std::move(help), std::move(labels),
-        std::vector<double>{}));
+    return *metrics_.emplace_back(std::make_unique<Metric>(MetricType::kCounter, std::move(name),
+                                                           std::move(help), std::move(labels),
+                                                           std::vector<double>{}));
 }
 
 Metric& Registry::gauge(std::string name, std::string help, std::vector<std::string> labels) {
@@ -124,14 +124,15 @@ Metric& Registry::gauge(std::string name, std::string help, std::vector<std::str
 
 Metric& Registry::histogram(std::string name, std::string help, std::vector<std::string> labels,
                             std::vector<double> bounds) {
-    return *metrics_.emplace_back(
-        std::make_unique<Metric>(MetricType::kHistogram, std::move(name), std::move(help),
-                                 std::move(labels), std::move(bounds)));
+    return *metrics_.emplace_back(std::make_unique<Metric>(MetricType::kHistogram, std::move(name),
+                                                           std::move(help), std::move(labels),
+                                                           std::move(bounds)));
 }
 
 std::string Registry::text() const {
     std::string out;
-    for (const auto& metric : metrics_) metric->write(out);
+    for (const auto& metric : metrics_)
+        metric->write(out);
     return out;
 }
 

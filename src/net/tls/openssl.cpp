@@ -58,8 +58,8 @@ Error sslError(const OpenSsl& ssl, ErrorCode code, std::string_view what) {
 
 Result<ContextPtr> makeContext(const OpenSsl& ssl, bool server) {
     ssl.ERR_clear_error();
-    ContextPtr context(
-        ssl.SSL_CTX_new(server ? ssl.TLS_server_method() : ssl.TLS_client_method()), {&ssl});
+    ContextPtr context(ssl.SSL_CTX_new(server ? ssl.TLS_server_method() : ssl.TLS_client_method()),
+                       {&ssl});
     if (!context) return sslError(ssl, ErrorCode::kInternal, "TLS");
     auto* raw = context.get();
     ssl.SSL_CTX_ctrl(raw, SSL_CTRL_SET_MIN_PROTO_VERSION, TLS1_2_VERSION, nullptr);
@@ -67,8 +67,8 @@ Result<ContextPtr> makeContext(const OpenSsl& ssl, bool server) {
                      SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                          SSL_MODE_RELEASE_BUFFERS,
                      nullptr);
-    ssl.SSL_CTX_set_options(raw, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                     SSL_OP_CIPHER_SERVER_PREFERENCE);
+    ssl.SSL_CTX_set_options(
+        raw, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_CIPHER_SERVER_PREFERENCE);
     ssl.SSL_CTX_set_default_passwd_cb(raw, noPassword);
     return context;
 }

@@ -13,38 +13,38 @@
 /// the command line as well, and linking OpenSSL would cost every command its loading.
 namespace aegis::net::tls {
 
-#define AEGIS_SSL_FUNCTIONS(X)         \
-    X(TLS_server_method)               \
-    X(TLS_client_method)               \
-    X(SSL_CTX_new)                     \
-    X(SSL_CTX_free)                    \
-    X(SSL_CTX_ctrl)                    \
-    X(SSL_CTX_set_options)             \
+#define AEGIS_SSL_FUNCTIONS(X)            \
+    X(TLS_server_method)                  \
+    X(TLS_client_method)                  \
+    X(SSL_CTX_new)                        \
+    X(SSL_CTX_free)                       \
+    X(SSL_CTX_ctrl)                       \
+    X(SSL_CTX_set_options)                \
     X(SSL_CTX_use_certificate_chain_file) \
-    X(SSL_CTX_use_PrivateKey_file)     \
-    X(SSL_CTX_check_private_key)       \
-    X(SSL_CTX_set_default_passwd_cb)   \
-    X(SSL_CTX_set_default_verify_paths) \
-    X(SSL_CTX_load_verify_locations)   \
-    X(SSL_CTX_set_verify)              \
-    X(SSL_new)                         \
-    X(SSL_free)                        \
-    X(SSL_ctrl)                        \
-    X(SSL_set_fd)                      \
-    X(SSL_set_accept_state)            \
-    X(SSL_set_connect_state)           \
-    X(SSL_do_handshake)                \
-    X(SSL_read)                        \
-    X(SSL_write)                       \
-    X(SSL_get_error)                   \
-    X(SSL_shutdown)                    \
-    X(SSL_set1_host)                   \
-    X(SSL_get0_param)                  \
+    X(SSL_CTX_use_PrivateKey_file)        \
+    X(SSL_CTX_check_private_key)          \
+    X(SSL_CTX_set_default_passwd_cb)      \
+    X(SSL_CTX_set_default_verify_paths)   \
+    X(SSL_CTX_load_verify_locations)      \
+    X(SSL_CTX_set_verify)                 \
+    X(SSL_new)                            \
+    X(SSL_free)                           \
+    X(SSL_ctrl)                           \
+    X(SSL_set_fd)                         \
+    X(SSL_set_accept_state)               \
+    X(SSL_set_connect_state)              \
+    X(SSL_do_handshake)                   \
+    X(SSL_read)                           \
+    X(SSL_write)                          \
+    X(SSL_get_error)                      \
+    X(SSL_shutdown)                       \
+    X(SSL_set1_host)                      \
+    X(SSL_get0_param)                     \
     X(SSL_get_verify_result)
-#define AEGIS_CRYPTO_FUNCTIONS(X) \
-    X(ERR_get_error)              \
-    X(ERR_clear_error)            \
-    X(ERR_error_string_n)         \
+#define AEGIS_CRYPTO_FUNCTIONS(X)    \
+    X(ERR_get_error)                 \
+    X(ERR_clear_error)               \
+    X(ERR_error_string_n)            \
     X(X509_VERIFY_PARAM_set1_ip_asc) \
     X(X509_verify_cert_error_string)
 

@@ -50,7 +50,7 @@ struct Connection {
     Pipe in;   ///< decrypted
     Pipe out;  ///< to be encrypted
     bool handshaking = true;
-    bool wants_read = false;   ///< the session, before it can go on
+    bool wants_read = false;  ///< the session, before it can go on
     bool wants_write = false;
     bool dead = false;
     Deadline deadline;  ///< of the handshake, of progress, or of lingering
@@ -112,7 +112,8 @@ class Relay::Impl {
             int timeout_ms = !again_.empty() ? 0 : connections_.empty() ? -1 : kScanMs;
             auto n = epoll_.wait(events, timeout_ms);
             wake_.drain();
-            for (auto id : std::exchange(again_, {})) serve(id);
+            for (auto id : std::exchange(again_, {}))
+                serve(id);
             for (auto& made : takeArrivals()) {
                 auto id = next_id_++;
                 bool greets = made->handshaking;
@@ -151,7 +152,8 @@ class Relay::Impl {
         std::vector<std::uint64_t> late;
         for (const auto& [id, c] : connections_)
             if (c->deadline.passed(time)) late.push_back(id);
-        for (auto id : late) drop(id);
+        for (auto id : late)
+            drop(id);
     }
 
     void drop(std::uint64_t id) {
@@ -180,9 +182,14 @@ class Relay::Impl {
     /// What a session's call that did not succeed means: wait, or the end (false).
     bool mayGoOn(Connection& c, int result) {
         switch (ssl_.SSL_get_error(c.session.get(), result)) {
-            case SSL_ERROR_WANT_READ: c.wants_read = true; return true;
-            case SSL_ERROR_WANT_WRITE: c.wants_write = true; return true;
-            default: return false;
+            case SSL_ERROR_WANT_READ:
+                c.wants_read = true;
+                return true;
+            case SSL_ERROR_WANT_WRITE:
+                c.wants_write = true;
+                return true;
+            default:
+                return false;
         }
     }
 
@@ -202,8 +209,8 @@ class Relay::Impl {
         std::exchange(c.on_ready, nullptr)(std::move(pair->second));
     }
 
-    /// Moves what can be moved, a bounded number of times: others are waiting too. True if there may
-    /// be more, which epoll cannot know: the session holds bytes of its own.
+    /// Moves what can be moved, a bounded number of times: others are waiting too. True if there
+    /// may be more, which epoll cannot know: the session holds bytes of its own.
     bool pump(Connection& c) {
         for (int turn = 0; turn < kTurns && !c.dead; ++turn) {
             bool moved = decrypt(c);
@@ -273,8 +280,7 @@ class Relay::Impl {
             return false;
         }
         c.out.at += static_cast<std::size_t>(n);
-        c.deadline = c.out.empty() ? Deadline::never()
-                                   : Deadline::in(now(), options_.progress_ms);
+        c.deadline = c.out.empty() ? Deadline::never() : Deadline::in(now(), options_.progress_ms);
         return true;
     }
 
@@ -308,7 +314,7 @@ class Relay::Impl {
     os::EventFd wake_;
     std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> connections_;  ///< the thread's
     std::deque<std::uint64_t> greeting_;  ///< the newest that began with a handshake, in order
-    std::vector<std::uint64_t> again_;  ///< served once more without waiting
+    std::vector<std::uint64_t> again_;    ///< served once more without waiting
     std::uint64_t next_id_ = 1;
     BootTime next_scan_;
     std::mutex mutex_;

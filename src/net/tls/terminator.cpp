@@ -73,8 +73,8 @@ Result<std::unique_ptr<Terminator>> Terminator::create(const std::string& cert_f
     AEGIS_TRY(const auto* ssl, openSsl());
     AEGIS_TRY(auto context, contextOf(*ssl, cert_file, key_file));
     AEGIS_TRY(auto relay, Relay::create(*ssl, {}));
-    return std::unique_ptr<Terminator>(new Terminator(
-        std::make_unique<Impl>(*ssl, std::move(context), std::move(relay))));
+    return std::unique_ptr<Terminator>(
+        new Terminator(std::make_unique<Impl>(*ssl, std::move(context), std::move(relay))));
 }
 
 Status Terminator::check(const std::string& cert_file, const std::string& key_file) {

@@ -70,7 +70,8 @@ TEST(Tls, RequestsOnOneConnectionWithLargeBodies) {
     HttpConnection connection(secure.endpoint(), through(*tunnel));
     for (std::size_t size : {0UL, 1UL, 16'384UL, 16'385UL, 9'000'000UL}) {
         std::string body(size, 'x');
-        for (std::size_t i = 0; i < size; ++i) body[i] = static_cast<char>('a' + i % 23);
+        for (std::size_t i = 0; i < size; ++i)
+            body[i] = static_cast<char>('a' + i % 23);
         auto answer = connection.request(post(body), soon(60'000), 64U << 20U);
         ASSERT_TRUE(answer) << size << " " << answer.error().message;
         EXPECT_TRUE(answer->body == "POST /p " + body) << size;
@@ -81,9 +82,8 @@ TEST(Tls, RequestsOnOneConnectionWithLargeBodies) {
 
 TEST(Tls, AClientThatReadsSlowlyGetsAllOfIt) {
     std::string large(20'000'000, 'y');
-    Secure secure([&](const Request&, ResponseWriter& writer) {
-        (void)writer.send(200, {}, large);
-    });
+    Secure secure(
+        [&](const Request&, ResponseWriter& writer) { (void)writer.send(200, {}, large); });
     auto tunnel = tunnelWith(data("ca.pem"));
     HttpConnection connection(secure.endpoint(), through(*tunnel));
     std::size_t got = 0;
@@ -101,7 +101,8 @@ TEST(Tls, AnEndOnOneSideIsSeenOnTheOther) {
     Secure secure([&](const Request&, ResponseWriter& writer) {
         (void)writer.begin(200, {});
         (void)writer.write("first");
-        for (int i = 0; i < 2000 && !writer.clientGone(); ++i) os::pauseMs(5);
+        for (int i = 0; i < 2000 && !writer.clientGone(); ++i)
+            os::pauseMs(5);
         gone = writer.clientGone();
     });
     auto tunnel = tunnelWith(data("ca.pem"));
@@ -109,7 +110,8 @@ TEST(Tls, AnEndOnOneSideIsSeenOnTheOther) {
         HttpConnection connection(secure.endpoint(), through(*tunnel));
         (void)connection.stream({}, soon(), {}, [](std::string_view) { return false; });
     }
-    for (int i = 0; i < 2000 && !gone; ++i) os::pauseMs(5);
+    for (int i = 0; i < 2000 && !gone; ++i)
+        os::pauseMs(5);
     EXPECT_TRUE(gone);
 }
 
@@ -139,7 +141,8 @@ TEST(Tls, SilenceAndGarbageHarmNobodyElse) {
     std::vector<std::unique_ptr<RawClient>> silent;
     for (int i = 0; i < 600; ++i)
         silent.push_back(std::make_unique<RawClient>(secure.server->port()));
-    for (int i = 0; i < 20; ++i) silent[static_cast<std::size_t>(i) + 500]->send("GET / HTTP/1.1");
+    for (int i = 0; i < 20; ++i)
+        silent[static_cast<std::size_t>(i) + 500]->send("GET / HTTP/1.1");
     silent[1]->reset();
     auto tunnel = tunnelWith(data("ca.pem"));
     HttpConnection connection(secure.endpoint(), through(*tunnel));
@@ -152,8 +155,7 @@ TEST(Tls, SilenceAndGarbageHarmNobodyElse) {
 
 TEST(Tls, FilesThatDoNotFit) {
     EXPECT_TRUE(Terminator::check(data("cert.pem"), data("key.pem")));
-    EXPECT_EQ(Terminator::check("/nonexistent", data("key.pem")).error().code,
-              ErrorCode::kInvalid);
+    EXPECT_EQ(Terminator::check("/nonexistent", data("key.pem")).error().code, ErrorCode::kInvalid);
     auto other = Terminator::check(data("ca.pem"), data("key.pem"));
     ASSERT_FALSE(other);
     EXPECT_NE(other.error().message.find("server.tls.key_file"), std::string::npos)

@@ -39,8 +39,7 @@ class Tunnel::Impl {
         return {};
     }
 
-    Status shake(SSL* session, int fd, const Endpoint& endpoint, Deadline deadline,
-                 int cancel_fd) {
+    Status shake(SSL* session, int fd, const Endpoint& endpoint, Deadline deadline, int cancel_fd) {
         while (true) {
             ssl_.ERR_clear_error();
             int result = ssl_.SSL_do_handshake(session);
@@ -86,8 +85,8 @@ Result<std::unique_ptr<Tunnel>> Tunnel::create(const std::string& ca_file) {
                       ? ssl->SSL_CTX_set_default_verify_paths(raw) == 1
                       : ssl->SSL_CTX_load_verify_locations(raw, ca_file.c_str(), nullptr) == 1;
     if (!loaded) {
-        auto where = ca_file.empty() ? std::string("the system's certificates")
-                                     : "AEGIS_CA_FILE " + ca_file;
+        auto where =
+            ca_file.empty() ? std::string("the system's certificates") : "AEGIS_CA_FILE " + ca_file;
         return sslError(*ssl, ErrorCode::kInvalid, where);
     }
     AEGIS_TRY(auto relay, Relay::create(*ssl, {}));
