@@ -88,6 +88,9 @@ class ApiRoutes {
     void listVolumes(Call& call);
     void getVolume(Call& call);
     void deleteVolume(Call& call);
+    void volumeFiles(Call& call);
+    void exportExecution(Call& call);
+    void replayExecution(Call& call);
     void node(Call& call);
     void version(Call& call);
     void live(Call& call);

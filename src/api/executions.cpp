@@ -32,6 +32,40 @@ Status checkFields(const json::Value& body) {
     return {};
 }
 
+/// {"usd","tokens","llm_calls","tool_calls"}, none of them required, none of them ignored.
+Status readBudget(const json::Value& value, service::BudgetRequest& out) {
+    constexpr std::string_view kExpected = "an object of usd, tokens, llm_calls, tool_calls";
+    auto wrong = [](std::string_view field, std::string_view expected) {
+        Error error(ErrorCode::kInvalid, fmt::format("{} must be {}", field, expected));
+        error.details.push_back(
+            {std::string(field), "", 0, 0, fmt::format("expected {}", expected)});
+        return error;
+    };
+    if (!value.is_object()) return wrong("budget", kExpected);
+    for (const auto& member : value.get_object()) {
+        std::string_view key(member.key());
+        const auto& limit = member.value();
+        auto* whole = key == "tokens"       ? &out.tokens
+                      : key == "llm_calls"  ? &out.llm_calls
+                      : key == "tool_calls" ? &out.tool_calls
+                                            : nullptr;
+        auto name = fmt::format("budget.{}", key);
+        if (limit.is_null()) continue;
+        if (key == "usd") {
+            if (!limit.is_number() || limit.to_number<double>() < 0)
+                return wrong(name, "a number, at least 0");
+            out.usd = limit.to_number<double>();
+        } else if (whole == nullptr) {
+            return wrong("budget", kExpected);
+        } else if (!limit.is_int64() || limit.get_int64() < 0) {
+            return wrong(name, "an integer, at least 0");
+        } else {
+            *whole = limit.get_int64();
+        }
+    }
+    return {};
+}
+
 /// Fields of the request for an execution; a wrong type is an error that names the field.
 Result<service::ExecuteRequest> requestOf(const json::Value& body, const net::Request& http) {
     service::ExecuteRequest out;
@@ -72,8 +106,8 @@ Result<service::ExecuteRequest> requestOf(const json::Value& body, const net::Re
             out.labels[std::string(key)] = std::string(json::view(value.get_string()));
         }
     }
-    if (json::find(body, "budget") != nullptr)
-        return Error(ErrorCode::kUnsupported, "budget is not available on this node");
+    if (const auto* budget = json::find(body, "budget"); budget != nullptr && !budget->is_null())
+        AEGIS_CHECK(readBudget(*budget, out.budget));
     return out;
 }
 

@@ -37,7 +37,8 @@ constexpr std::array kData{
         turn int
         request_id? text
         model_alias? text
-        prompt? BodyRef with turn 0)"},
+        prompt? BodyRef with turn 0
+        reserved? Reservation)"},
     SchemaText{"LlmCallCompleted", R"(call int
         answer? BodyRef
         tool_calls int
@@ -85,7 +86,7 @@ constexpr std::array kData{
         passed bool
         error_text? BodyRef)"},
     SchemaText{"IterationRefining", "error_text? BodyRef"},
-    SchemaText{"BudgetExceeded", "what text"},
+    SchemaText{"BudgetExceeded", "what text\n message? text"},
     SchemaText{"VolumeAttached", "volume_id uuid\n name text\n mount_point text"},
     SchemaText{"VolumeDetached", "volume_id uuid"},
     SchemaText{"VolumeQuotaExceeded", "volume_id uuid\n name text"},

@@ -57,7 +57,11 @@ constexpr std::array kObjectList{
         max_model_calls int
         checks_exit_code bool
         has_validators bool
-        has_volumes bool)"},
+        has_volumes bool
+        budget? PlanBudget)"},
+    SchemaText{"PlanBudget", "usd? number\n tokens? int\n llm_calls? int\n tool_calls? int\n"
+                             "input_usd_per_mtok number"},
+    SchemaText{"Reservation", "tokens int\n usd number"},
 
     SchemaText{"AgentRuntime", "isolation text|null\n language text|null\n version text|null\n"
                                "image text|null\n model text|null"},
@@ -125,6 +129,31 @@ constexpr std::array kObjectList{
         expires_at time|null
         created_at time)"},
     SchemaText{"VolumeList", "items Volume[]\n count int"},
+    SchemaText{"VolumeFile", R"(path text
+        type text file, directory or other
+        size? int of a file
+        modified_at? time of a file
+        items? VolumeEntry[] of a directory, by name
+        count? int
+        next_after? text|null)"},
+    SchemaText{"VolumeEntry", R"(name text
+        type text file, directory, symlink or other
+        size int
+        modified_at time
+        target? text of a symlink)"},
+    SchemaText{"Replay", R"(execution_id uuid
+        status text reproduced or diverged
+        events int
+        iterations int
+        prompts int
+        bodies int
+        verdicts int
+        divergence Divergence|null)"},
+    SchemaText{"Divergence", R"(seq int of the event; 0: of none
+        iteration int
+        what text
+        recorded text
+        replayed text)"},
 
     SchemaText{"Version", "version text\n api_version text"},
     SchemaText{"Live", "status text"},

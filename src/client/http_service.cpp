@@ -15,6 +15,7 @@ using service::Principal;
 
 constexpr std::int64_t kTimeoutMs = 60'000;
 constexpr std::int64_t kCancelTimeoutMs = 90'000;
+constexpr std::int64_t kReplayTimeoutMs = 600'000;  // 100,000 events, each with its texts
 constexpr std::uint64_t kMaxAnswerBytes = 256U << 20U;
 constexpr std::size_t kMaxEventBytes = 1U << 20U;
 
@@ -194,6 +195,12 @@ Result<json::Value> HttpService::execute(const Principal&, const service::Execut
     if (!request.model.empty()) body["model"] = request.model;
     if (!request.idempotency_key.empty()) body["idempotency_key"] = request.idempotency_key;
     if (request.timeout_ms) body["timeout"] = fmt::format("{}ms", *request.timeout_ms);
+    json::Object budget;
+    if (request.budget.usd) budget["usd"] = *request.budget.usd;
+    if (request.budget.tokens) budget["tokens"] = *request.budget.tokens;
+    if (request.budget.llm_calls) budget["llm_calls"] = *request.budget.llm_calls;
+    if (request.budget.tool_calls) budget["tool_calls"] = *request.budget.tool_calls;
+    if (!budget.empty()) body["budget"] = std::move(budget);
     json::Object labels;
     for (const auto& [key, value] : request.labels)
         labels[key] = value;
@@ -373,6 +380,67 @@ Result<json::Value> HttpService::getVolume(const Principal&, const std::string& 
 Status HttpService::deleteVolume(const Principal&, const std::string& volume) {
     return remove("/v1/volumes/" + encode(volume));
 }
+
+Status HttpService::download(const std::string& target, const service::DownloadSink& sink) {
+    auto begun = clock_.boot();
+    auto request = make("GET", target);
+    // A connection of its own: it is left in the middle when nobody takes the rest.
+    net::HttpConnection connection(endpoint_, connector_);
+    int status = 0;
+    bool wanted = true;
+    std::string error_body;
+    auto response = connection.stream(
+        request, Deadline::never(),
+        [&](const wire::ResponseHead& head) {
+            status = head.status;
+            if (status >= 400) return true;
+            service::DownloadHead about;
+            constexpr std::string_view kName = "filename=\"";
+            auto disposition = head.headers.get("Content-Disposition");
+            if (auto at = disposition.find(kName); at != std::string_view::npos) {
+                auto name = disposition.substr(at + kName.size());
+                about.name = name.substr(0, name.find('"'));
+            }
+            wanted = sink.begin(about);
+            return wanted;
+        },
+        [&](std::string_view chunk) {
+            if (status < 400) return wanted = sink.piece(chunk);
+            error_body += chunk;
+            return error_body.size() < kMaxEventBytes;
+        });
+    trace(request, begun, response ? std::to_string(status) : response.error().message);
+    if (!wanted) return {ErrorCode::kCancelled, "nobody takes it any more"};
+    if (status >= 400) {
+        net::ClientResponse refused;
+        refused.status = status;
+        refused.body = std::move(error_body);
+        return errorOf(refused);
+    }
+    if (!response) return explain(std::move(response.error()));
+    return {};
+}
+
+Status HttpService::exportExecution(const Principal&, const std::string& execution,
+                                    const service::DownloadSink& sink) {
+    return download("/v1/executions/" + encode(execution) + "/export", sink);
+}
+Result<json::Value> HttpService::replayExecution(const Principal&, const std::string& execution) {
+    return call(make("GET", "/v1/executions/" + encode(execution) + "/replay"), kReplayTimeoutMs);
+}
+Result<json::Value> HttpService::volumeFiles(const Principal&, const std::string& volume,
+                                             const std::string& path, const std::string& after) {
+    auto query = QueryText().add("stat", "true").add("after", after).str();
+    return get(fmt::format("/v1/volumes/{}/files/{}{}", encode(volume),
+                           wire::percentEncode(path, true), query));
+}
+Status HttpService::readVolumeFile(const Principal&, const std::string& volume,
+                                   const std::string& path, const service::DownloadSink& sink) {
+    return download(fmt::format("/v1/volumes/{}/files/{}", encode(volume),
+                                wire::percentEncode(path, true)),
+                    sink);
+}
+
 Result<json::Value> HttpService::nodeStatus(const Principal&) { return get("/v1/node"); }
 
 }  // namespace aegis::client

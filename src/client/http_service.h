@@ -64,6 +64,14 @@ class HttpService : public service::Service {
     Result<json::Value> getVolume(const service::Principal& who,
                                   const std::string& volume) override;
     Status deleteVolume(const service::Principal& who, const std::string& volume) override;
+    Result<json::Value> volumeFiles(const service::Principal& who, const std::string& volume,
+                                    const std::string& path, const std::string& after) override;
+    Status readVolumeFile(const service::Principal& who, const std::string& volume,
+                          const std::string& path, const service::DownloadSink& sink) override;
+    Status exportExecution(const service::Principal& who, const std::string& execution,
+                           const service::DownloadSink& sink) override;
+    Result<json::Value> replayExecution(const service::Principal& who,
+                                        const std::string& execution) override;
     Result<json::Value> nodeStatus(const service::Principal& who) override;
 
   private:
@@ -78,6 +86,7 @@ class HttpService : public service::Service {
     Result<json::Value> post(std::string target, const json::Value& body,
                              std::int64_t timeout_ms = 60'000);
     Status remove(std::string target);
+    Status download(const std::string& target, const service::DownloadSink& sink);
     Error explain(Error error) const;
     void trace(const net::ClientRequest& request, BootTime begun, const std::string& result) const;
     Result<StreamEnd> stream(const std::string& target, const Take& take);

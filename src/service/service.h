@@ -42,6 +42,12 @@ struct ListExecutions {
     std::string cursor;
 };
 
+/// Takes the place of the manifest's budget, limit by limit.
+struct BudgetRequest {
+    std::optional<double> usd;
+    std::optional<std::int64_t> tokens, llm_calls, tool_calls;
+};
+
 struct ExecuteRequest {
     std::string agent;  ///< name, id or unique prefix
     std::optional<std::string> input;  ///< the exact text; none: the manifest's input_data, else {}
@@ -50,6 +56,7 @@ struct ExecuteRequest {
     std::map<std::string, std::string> labels;
     std::string idempotency_key;
     std::optional<std::int64_t> timeout_ms;
+    BudgetRequest budget;
 };
 
 /// The node's events, agents' too.
@@ -59,6 +66,17 @@ struct NodeEventQuery {
     std::string agent;               ///< name (archived bearers too), id or unique prefix
     std::vector<std::string> types;  ///< "" for all
     int limit = 100;                 ///< of a page
+};
+
+/// What a download is, before its first byte.
+struct DownloadHead {
+    std::string name;                   ///< of the file, as it would be called here
+    std::optional<std::uint64_t> size;  ///< none: not known
+};
+/// Takes a download as it comes; false to stop. An error after the first byte leaves it cut.
+struct DownloadSink {
+    std::function<bool(const DownloadHead&)> begin;
+    std::function<bool(std::string_view)> piece;
 };
 
 /// Receives events in order, each exactly once, as the API encodes them. Return false to stop.
@@ -111,17 +129,32 @@ class Service {
                                   std::uint64_t after, std::int64_t patience_ms,
                                   const EventCallback& callback) = 0;
 
-    /// A page in commit order: {"items":[event + "agent_name" and "cursor"],"next_cursor"}. One that
-    /// is not full ends at the newest event; "next_cursor" goes on from it then too.
+    /// A page in commit order: {"items":[event + "agent_name", "cursor"],"next_cursor"}. One that is
+    /// not full ends at the newest event; "next_cursor" goes on from it then too.
     virtual Result<json::Value> nodeEvents(const Principal& who, const NodeEventQuery& query) = 0;
     /// Every event behind the cursor, live, until the callback returns false; none is skipped or
     /// repeated. Re-joins by itself where the transport breaks, for at most `patience`.
     virtual Status watchNodeEvents(const Principal& who, const NodeEventQuery& query,
                                    std::int64_t patience_ms, const EventCallback& callback) = 0;
 
+    /// Record, manifest, events, bodies and logs as one .tar.gz (service/local/archive.h).
+    virtual Status exportExecution(const Principal& who, const std::string& execution,
+                                   const DownloadSink& sink) = 0;
+    /// Runs an ended one again from its record: {"status":"reproduced|diverged","events",
+    /// "iterations",…,"divergence":null|{"seq","iteration","what","recorded","replayed"}}.
+    virtual Result<json::Value> replayExecution(const Principal& who,
+                                                const std::string& execution) = 0;
+
     virtual Result<json::Value> listVolumes(const Principal& who) = 0;
     virtual Result<json::Value> getVolume(const Principal& who, const std::string& volume) = 0;
     virtual Status deleteVolume(const Principal& who, const std::string& volume) = 0;
+    /// What is at a path of a volume: {"path","type","size","modified_at"}, and for a directory
+    /// "items" (by name, a page of those behind `after`) with "next_after". Links are not followed.
+    virtual Result<json::Value> volumeFiles(const Principal& who, const std::string& volume,
+                                            const std::string& path, const std::string& after) = 0;
+    /// The content of a regular file.
+    virtual Status readVolumeFile(const Principal& who, const std::string& volume,
+                                  const std::string& path, const DownloadSink& sink) = 0;
 
     /// {"version","node_id","started_at","data_dir","isolation",…}: what `daemon status` shows.
     virtual Result<json::Value> nodeStatus(const Principal& who) = 0;

@@ -19,6 +19,7 @@ using aegis::Status;  // not the execution's
 
 namespace {
 
+constexpr std::size_t kMaxQueued = 10'000;
 constexpr std::size_t kMaxInputBytes = 8U << 20U;
 constexpr std::size_t kMaxLabels = 32;
 constexpr std::size_t kMaxLabelBytes = 2048;
@@ -54,6 +55,31 @@ Status checkLimits(const ExecuteRequest& request, const agent::Manifest& manifes
         return {ErrorCode::kInvalid,
                 fmt::format("the idempotency key is longer than {} bytes", kMaxKeyBytes)};
     return checkLabels(request.labels);
+}
+
+/// The manifest's budget with the request's limits in the place of its own.
+Result<std::optional<Budget>> budgetOf(const ExecuteRequest& request,
+                                       const agent::Manifest& manifest,
+                                       const ports::Models& models, const std::string& alias) {
+    auto given = manifest.execution.budget.value_or(agent::Budget{});
+    const auto& own = request.budget;
+    Budget out;
+    out.usd = own.usd ? own.usd : given.usd;
+    out.tokens = own.tokens ? own.tokens : given.tokens;
+    out.llm_calls = own.llm_calls ? own.llm_calls : given.llm_calls;
+    out.tool_calls = own.tool_calls ? own.tool_calls : given.tool_calls;
+    if (!out.usd && !out.tokens && !out.llm_calls && !out.tool_calls)
+        return std::optional<Budget>();
+    bool negative = out.usd.value_or(0) < 0 || out.tokens.value_or(0) < 0 ||
+                    out.llm_calls.value_or(0) < 0 || out.tool_calls.value_or(0) < 0;
+    if (negative) return {ErrorCode::kInvalid, "a budget cannot be less than 0"};
+    if (out.usd) {
+        // What a call costs would stay unknown: the limit would not be one.
+        auto price = models.price(alias);
+        if (!price) return std::move(price.error()).within("budget.usd");
+        out.input_usd_per_mtok = price->input_per_mtok;
+    }
+    return std::optional(out);
 }
 
 /// The text that becomes {{input}}, checked against the agent's schema.
@@ -111,14 +137,22 @@ Plan planOf(const ExecuteRequest& request, const agent::Manifest& manifest) {
 }
 
 std::string requestDigest(const ExecuteRequest& request, const std::string& input) {
-    return text::sha256Hex(fmt::format(
-        "{}\n{}\n{}\n{}\n{}", input, request.model, request.max_iterations.value_or(0),
-        request.timeout_ms.value_or(0), fmt::join(request.labels, ",")));
+    const auto& budget = request.budget;
+    auto text = fmt::format("{}\n{}\n{}\n{}\n{}", input, request.model,
+                            request.max_iterations.value_or(0), request.timeout_ms.value_or(0),
+                            fmt::join(request.labels, ","));
+    if (budget.usd || budget.tokens || budget.llm_calls || budget.tool_calls)
+        text += fmt::format("\n{} {} {} {}", budget.usd.value_or(-1), budget.tokens.value_or(-1),
+                            budget.llm_calls.value_or(-1), budget.tool_calls.value_or(-1));
+    return text::sha256Hex(text);
 }
 
 }  // namespace
 
 Result<json::Value> LocalService::execute(const Principal&, const ExecuteRequest& request) {
+    if (p_.runner.queued() >= kMaxQueued)
+        return Error(ErrorCode::kTooMany,
+                     fmt::format("{} executions are waiting already", kMaxQueued), "try later");
     AEGIS_TRY(auto record, resolveAgent(request.agent));
     if (record.status != ports::AgentStatus::kDeployed) {
         bool paused = record.status == ports::AgentStatus::kPaused;
@@ -131,6 +165,7 @@ Result<json::Value> LocalService::execute(const Principal&, const ExecuteRequest
     AEGIS_CHECK(checkLimits(request, manifest));
     AEGIS_TRY(auto input, inputOf(request, manifest));
     AEGIS_TRY(auto alias, aliasOf(request, manifest, p_.models.aliases()));
+    AEGIS_TRY(auto budget, budgetOf(request, manifest, p_.models, alias));
     auto digest = requestDigest(request, input);
     if (!request.idempotency_key.empty()) {
         std::string stored;
@@ -168,6 +203,7 @@ Result<json::Value> LocalService::execute(const Principal&, const ExecuteRequest
     created.agent_revision = record.revision;
     created.input = submission.input.ref;
     created.plan = planOf(request, manifest);
+    created.plan.budget = budget;
     created.model_alias = alias;
     created.labels = request.labels;
     context.manifest = std::make_shared<const agent::Manifest>(std::move(manifest));

@@ -64,6 +64,14 @@ class LocalService : public Service {
     Result<json::Value> listVolumes(const Principal& who) override;
     Result<json::Value> getVolume(const Principal& who, const std::string& volume) override;
     Status deleteVolume(const Principal& who, const std::string& volume) override;
+    Result<json::Value> volumeFiles(const Principal& who, const std::string& volume,
+                                    const std::string& path, const std::string& after) override;
+    Status readVolumeFile(const Principal& who, const std::string& volume, const std::string& path,
+                          const DownloadSink& sink) override;
+    Status exportExecution(const Principal& who, const std::string& execution,
+                           const DownloadSink& sink) override;
+    Result<json::Value> replayExecution(const Principal& who,
+                                        const std::string& execution) override;
     Result<json::Value> nodeStatus(const Principal& who) override;
 
     // ---- For the API's event streams, which do not block a thread for each watcher ----

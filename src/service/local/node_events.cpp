@@ -15,8 +15,8 @@ namespace {
 
 Status checkTypes(const std::vector<std::string>& types) {
     auto known = execution::eventTypes();
-    for (auto agent : {"AgentDeployed", "AgentUpdated", "AgentPaused", "AgentResumed",
-                       "AgentDeleted"})
+    for (auto agent :
+         {"AgentDeployed", "AgentUpdated", "AgentPaused", "AgentResumed", "AgentDeleted"})
         known.emplace_back(agent);
     for (const auto& type : types) {
         if (std::ranges::find(known, type) != known.end()) continue;
@@ -45,7 +45,8 @@ Result<json::Value> LocalService::nodeEvents(const Principal&, const NodeEventQu
     AEGIS_TRY(auto filter, nodeEventFilter(query));
     AEGIS_TRY(auto page, p_.journal.nodeEvents(filter));
     json::Array items;
-    for (const auto& event : page.events) items.push_back(nodeEventJson(event));
+    for (const auto& event : page.events)
+        items.push_back(nodeEventJson(event));
     return json::Value(
         json::Object{{"items", std::move(items)}, {"next_cursor", std::move(page.cursor)}});
 }
@@ -63,18 +64,17 @@ Status LocalService::watchNodeEvents(const Principal&, const NodeEventQuery& que
     std::condition_variable wake;
     std::deque<NodeEventTextPtr> queue;
     Status status;
-    auto subscription = p_.feed.subscribe(std::move(filter),
-                                          {[&](const NodeEventTextPtr& event) {
-                                               std::lock_guard lock(mutex);
-                                               queue.push_back(event);
-                                               wake.notify_one();
-                                               return true;
-                                           },
-                                           [&](const Error& error) {
-                                               std::lock_guard lock(mutex);
-                                               status = error;
-                                               wake.notify_one();
-                                           }});
+    auto subscription = p_.feed.subscribe(std::move(filter), {[&](const NodeEventTextPtr& event) {
+                                                                  std::lock_guard lock(mutex);
+                                                                  queue.push_back(event);
+                                                                  wake.notify_one();
+                                                                  return true;
+                                                              },
+                                                              [&](const Error& error) {
+                                                                  std::lock_guard lock(mutex);
+                                                                  status = error;
+                                                                  wake.notify_one();
+                                                              }});
     bool going = true;
     while (going) {
         std::unique_lock lock(mutex);

@@ -114,8 +114,7 @@ bool NodeFeed::give(Entry& entry, const ports::NodeEventPage& page) {
 bool NodeFeed::readLive() {
     const Entry* hindmost = nullptr;
     for (const auto& [subscription, entry] : entries_) {
-        if (entry.live && (hindmost == nullptr || entry.order < hindmost->order))
-            hindmost = &entry;
+        if (entry.live && (hindmost == nullptr || entry.order < hindmost->order)) hindmost = &entry;
     }
     if (hindmost == nullptr) return false;
     ports::NodeEventFilter all;
