@@ -72,7 +72,8 @@ doctor::Peers peersOf(const config::Config& config, const cli::GlobalFlags& flag
         auto info = engine.inspectImage(reference, deadline);
         return info ? Status{} : Status{std::move(info.error())};
     };
-    peers.daemon = [connect, flags](const std::string& address) mutable -> Result<json::Value> {
+    peers.daemon = [connect, flags = cli::GlobalFlags(flags)](
+                       const std::string& address) mutable -> Result<json::Value> {
         flags.daemon_addr = address;
         AEGIS_TRY(auto service, connect(flags));
         return service->nodeStatus({});
