@@ -65,7 +65,8 @@ std::vector<char> leastEdit(const std::vector<int>& a, const std::vector<int>& b
             bool down = k == -edits || (k != edits && furthest[at(k - 1)] < furthest[at(k + 1)]);
             int x = down ? furthest[at(k + 1)] : furthest[at(k - 1)] + 1;
             int y = x - k;
-            while (x < n && y < m && a[static_cast<std::size_t>(x)] == b[static_cast<std::size_t>(y)])
+            while (x < n && y < m &&
+                   a[static_cast<std::size_t>(x)] == b[static_cast<std::size_t>(y)])
                 ++x, ++y;
             furthest[at(k)] = x;
             done = x >= n && y >= m;
@@ -81,7 +82,8 @@ std::vector<char> leastEdit(const std::vector<int>& a, const std::vector<int>& b
         int from = down ? k + 1 : k - 1;
         int from_x = d == 0 ? 0 : was(from);
         int from_y = d == 0 ? 0 : from_x - from;
-        for (; x > from_x && y > from_y; --x, --y) steps.push_back(' ');
+        for (; x > from_x && y > from_y; --x, --y)
+            steps.push_back(' ');
         if (d == 0) break;
         steps.push_back(down ? '+' : '-');
         x = from_x;
@@ -94,8 +96,10 @@ std::vector<char> leastEdit(const std::vector<int>& a, const std::vector<int>& b
 std::vector<Step> stepsBetween(const Lines& before, const Lines& after) {
     std::size_t head = 0, tail = 0;
     auto shorter = std::min(before.size(), after.size());
-    while (head < shorter && before[head] == after[head]) ++head;
-    while (tail < shorter - head && before[before.size() - 1 - tail] == after[after.size() - 1 - tail])
+    while (head < shorter && before[head] == after[head])
+        ++head;
+    while (tail < shorter - head &&
+           before[before.size() - 1 - tail] == after[after.size() - 1 - tail])
         ++tail;
     Lines old(before.begin() + static_cast<std::ptrdiff_t>(head),
               before.end() - static_cast<std::ptrdiff_t>(tail));
@@ -108,7 +112,8 @@ std::vector<Step> stepsBetween(const Lines& before, const Lines& after) {
         kinds.insert(kinds.end(), now.size(), '+');
     }
     std::vector<Step> out;
-    for (std::size_t i = 0; i < head; ++i) out.push_back({' ', before[i]});
+    for (std::size_t i = 0; i < head; ++i)
+        out.push_back({' ', before[i]});
     std::size_t a = 0, b = 0;
     for (char kind : kinds) {
         out.push_back({kind, kind == '+' ? now[b] : old[a]});
@@ -156,8 +161,8 @@ std::string unifiedDiff(std::string_view before, std::string_view after,
     };
     auto changed = [](const Step& step) { return step.kind != ' '; };
     while (true) {
-        auto first = std::find_if(steps.begin() + static_cast<std::ptrdiff_t>(at), steps.end(),
-                                  changed);
+        auto first =
+            std::find_if(steps.begin() + static_cast<std::ptrdiff_t>(at), steps.end(), changed);
         if (first == steps.end()) return out;
         auto begin = static_cast<std::size_t>(first - steps.begin());
         auto last = begin;

@@ -12,7 +12,8 @@ namespace {
 std::vector<std::string> split(const std::string& text) {
     std::vector<std::string> out;
     std::istringstream in(text);
-    for (std::string line; std::getline(in, line);) out.push_back(line);
+    for (std::string line; std::getline(in, line);)
+        out.push_back(line);
     return out;
 }
 
@@ -29,7 +30,8 @@ std::string patched(const std::string& before, const std::string& diff) {
             auto first = std::stoul(line.substr(4));
             bool none = line.substr(4, line.find(' ', 4) - 4).ends_with(",0");
             auto to = none ? first : first - 1;
-            while (at < to) out += old.at(at++) + "\n";
+            while (at < to)
+                out += old.at(at++) + "\n";
             continue;
         }
         if (line[0] == '+') {
@@ -40,7 +42,8 @@ std::string patched(const std::string& before, const std::string& diff) {
         if (line[0] == ' ') out += old[at] + "\n";
         ++at;
     }
-    while (at < old.size()) out += old[at++] + "\n";
+    while (at < old.size())
+        out += old[at++] + "\n";
     return out;
 }
 
@@ -50,8 +53,9 @@ TEST(LineDiff, NothingForEqualTexts) {
 }
 
 TEST(LineDiff, AsDiffPrintsIt) {
-    EXPECT_EQ(unifiedDiff("1\n2\n3\n4\n5\n6\n7\n8\n9\n", "1\n2\n3\n4\nfive\n6\n7\n8\n9\n", "a", "b"),
-              "--- a\n+++ b\n@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n");
+    EXPECT_EQ(
+        unifiedDiff("1\n2\n3\n4\n5\n6\n7\n8\n9\n", "1\n2\n3\n4\nfive\n6\n7\n8\n9\n", "a", "b"),
+        "--- a\n+++ b\n@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+five\n 6\n 7\n 8\n");
     EXPECT_EQ(unifiedDiff("", "x\n", "a", "b"), "--- a\n+++ b\n@@ -0,0 +1 @@\n+x\n");
     EXPECT_EQ(unifiedDiff("x\n", "", "a", "b"), "--- a\n+++ b\n@@ -1 +0,0 @@\n-x\n");
     EXPECT_EQ(unifiedDiff("x", "x\n", "a", "b"),
@@ -69,7 +73,8 @@ TEST(LineDiff, DistantChangesAreHunksOfTheirOwn) {
     auto hunks = [&](const std::string& after) {
         auto diff = unifiedDiff(before, after, "a", "b");
         std::size_t count = 0;
-        for (const auto& line : split(diff)) count += line.starts_with("@@") ? 1 : 0;
+        for (const auto& line : split(diff))
+            count += line.starts_with("@@") ? 1 : 0;
         return count;
     };
     EXPECT_EQ(hunks(near), 1U);

@@ -309,7 +309,8 @@ TEST_F(JournalTest, RemovesEndedExecutionsOnly) {
     again.idempotency_key = "k";
     again.acquire = {{"volume", "v"}};
     ASSERT_EQ(codeOf(append(journal(), again)), "ok");
-    EXPECT_EQ(journal().nodeEvents({.cursor = before})->events.size(), 1U) << "a number was used twice";
+    EXPECT_EQ(journal().nodeEvents({.cursor = before})->events.size(), 1U)
+        << "a number was used twice";
     EXPECT_EQ(journal().list({.labels = {{"a", "b"}}})->rows.size(), 0U);
 }
 
