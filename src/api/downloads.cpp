@@ -59,9 +59,8 @@ void ApiRoutes::volumeFiles(Call& call) {
         sendResult(call.writer, found);
         return;
     }
-    finish(call.writer,
-           service_.readVolumeFile(call.who, call.captured[0], path,
-                                   sinkOf(call.writer, "application/octet-stream")));
+    finish(call.writer, service_.readVolumeFile(call.who, call.captured[0], path,
+                                                sinkOf(call.writer, "application/octet-stream")));
 }
 
 }  // namespace aegis::api

@@ -22,8 +22,8 @@ DirectoryEntry entryOf(int dir, const char* name, const struct stat& st) {
     DirectoryEntry entry;
     entry.name = name;
     entry.size = static_cast<std::uint64_t>(st.st_size);
-    entry.modified.ms = static_cast<std::int64_t>(st.st_mtim.tv_sec) * 1000 +
-                        st.st_mtim.tv_nsec / 1'000'000;
+    entry.modified.ms =
+        static_cast<std::int64_t>(st.st_mtim.tv_sec) * 1000 + st.st_mtim.tv_nsec / 1'000'000;
     if (S_ISREG(st.st_mode)) entry.kind = DirectoryEntry::Kind::kFile;
     if (S_ISDIR(st.st_mode)) entry.kind = DirectoryEntry::Kind::kDirectory;
     if (S_ISLNK(st.st_mode)) {
@@ -47,8 +47,9 @@ Result<std::vector<DirectoryEntry>> listDirectory(int fd, std::size_t most) {
     while (dirent* found = ::readdir(dir.get())) {
         if (std::strcmp(found->d_name, ".") == 0 || std::strcmp(found->d_name, "..") == 0) continue;
         if (out.size() >= most)
-            return {ErrorCode::kTooLarge, fmt::format("the directory has more than {} entries", most)};
-        struct stat st {};
+            return {ErrorCode::kTooLarge,
+                    fmt::format("the directory has more than {} entries", most)};
+        struct stat st{};
         // One that has gone meanwhile is not there.
         if (::fstatat(::dirfd(dir.get()), found->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
             out.push_back(entryOf(::dirfd(dir.get()), found->d_name, st));

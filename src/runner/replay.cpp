@@ -6,6 +6,7 @@
 #include <deque>
 #include <set>
 
+#include "execution/bodies.h"
 #include "runner/replay_guess.h"
 #include "text/digest.h"
 #include "validation/checks.h"
@@ -37,21 +38,6 @@ std::pair<std::string, std::string> aroundDifference(std::string_view a, std::st
         return fmt::format("at byte {}: {}", at, json::quote(text.substr(from, kLength)));
     };
     return {cut(a), cut(b)};
-}
-
-/// Every reference to a body in an event's data.
-void collectBodies(const json::Value& value, std::vector<BodyRef>& out) {
-    if (const auto* array = value.if_array()) {
-        for (const auto& element : *array)
-            collectBodies(element, out);
-    }
-    const auto* object = value.if_object();
-    if (object == nullptr) return;
-    if (auto digest = json::getString(value, "sha256"); !digest.empty())
-        out.push_back(
-            {std::string(digest), static_cast<std::uint64_t>(json::getInt(value, "size"))});
-    for (const auto& member : *object)
-        collectBodies(member.value(), out);
 }
 
 class Replayer {
@@ -158,9 +144,7 @@ Found Replayer::decideAgain(std::size_t& length) {
 }
 
 Found Replayer::checkBodies(const Event& event) {
-    std::vector<BodyRef> refs;
-    collectBodies(json::Value(encodeData(event)), refs);
-    for (const auto& ref : refs) {
+    for (const auto& ref : bodiesOf(event)) {
         if (sound_.contains(ref.sha256)) continue;
         auto name = fmt::format("sha256 {}, {} bytes", ref.sha256, ref.size);
         auto body = r_.body(ref);

@@ -22,11 +22,11 @@ class Scheduler {
   public:
     Scheduler(std::size_t limit, Clock& clock) : limit_(limit), clock_(clock) {}
 
-    /// Takes `id`'s place in the queue; whoever arrives later is granted later, whichever of the two
-    /// asks first. request() or release() must follow soon: nobody behind it is granted before.
+    /// Takes `id`'s place in the queue: who arrives later is granted later, whoever asks first.
+    /// request() or release() must follow soon: nobody behind it is granted before.
     void arrive(const ExecutionId& id);
-    /// Queues `id`, where it arrived if it did; `granted` is called once when it may run, with the time since when it may. A
-    /// repeat for a queued or running id is ignored.
+    /// Queues `id`, where it arrived if it did; `granted` is called once when it may run, with the
+    /// time since when it may. A repeat for a queued or running id is ignored.
     void request(const ExecutionId& id, std::vector<std::string> locks,
                  std::function<void(UtcTime)> granted);
     /// Counts `id` as running without asking: it was when the daemon died.

@@ -90,7 +90,7 @@ class VolumeManager : public ports::Volumes {
     std::mutex create_mutex_;    ///< one creation at a time: templates and the cap
     bool probed_ = false;        ///< under create_mutex_: hard limits have been had once
 
-    bool swept_ = false;  ///< what a killed daemon left was looked for once; the sweep's thread only
+    bool swept_ = false;  ///< what a killed daemon left was looked for; the sweep's thread only
 
     std::mutex users_mutex_;
     struct Use {

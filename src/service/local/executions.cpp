@@ -57,6 +57,14 @@ Status checkLimits(const ExecuteRequest& request, const agent::Manifest& manifes
     return checkLabels(request.labels);
 }
 
+Status checkDeployed(const ports::AgentRecord& record) {
+    if (record.status == ports::AgentStatus::kDeployed) return {};
+    bool paused = record.status == ports::AgentStatus::kPaused;
+    return {ErrorCode::kConflict,
+            fmt::format("agent \"{}\" is {}", record.name, agentStatusName(record.status)),
+            paused ? fmt::format("aegis agent resume {}", record.name) : std::string()};
+}
+
 /// The manifest's budget with the request's limits in the place of its own.
 Result<std::optional<Budget>> budgetOf(const ExecuteRequest& request,
                                        const agent::Manifest& manifest,
@@ -154,12 +162,7 @@ Result<json::Value> LocalService::execute(const Principal&, const ExecuteRequest
         return Error(ErrorCode::kTooMany,
                      fmt::format("{} executions are waiting already", kMaxQueued), "try later");
     AEGIS_TRY(auto record, resolveAgent(request.agent));
-    if (record.status != ports::AgentStatus::kDeployed) {
-        bool paused = record.status == ports::AgentStatus::kPaused;
-        return Error(ErrorCode::kConflict,
-                     fmt::format("agent \"{}\" is {}", record.name, agentStatusName(record.status)),
-                     paused ? fmt::format("aegis agent resume {}", record.name) : std::string());
-    }
+    AEGIS_CHECK(checkDeployed(record));
     AEGIS_TRY(auto value, json::parse(record.manifest_json));
     AEGIS_TRY(auto manifest, agent::manifestFromJson(value));
     AEGIS_CHECK(checkLimits(request, manifest));

@@ -4,6 +4,7 @@
 
 #include <map>
 
+#include "execution/bodies.h"
 #include "service/local/archive.h"
 #include "service/local/local_service.h"
 #include "wire/tar.h"
@@ -79,18 +80,6 @@ Status forEachEvent(ports::Journal& journal, const ExecutionId& id, std::uint64_
     return {};
 }
 
-void collectBodies(const json::Value& value, std::map<std::string, BodyRef>& out) {
-    if (const auto* array = value.if_array()) {
-        for (const auto& element : *array) collectBodies(element, out);
-    }
-    const auto* object = value.if_object();
-    if (object == nullptr) return;
-    std::string digest(json::getString(value, "sha256"));
-    auto size = static_cast<std::uint64_t>(json::getInt(value, "size"));
-    if (!digest.empty()) out[digest] = {digest, size};
-    for (const auto& member : *object) collectBodies(member.value(), out);
-}
-
 std::string pretty(const json::Value& value) { return json::dumpPretty(value) + "\n"; }
 
 }  // namespace
@@ -111,7 +100,8 @@ Status LocalService::exportExecution(const Principal&, const std::string& execut
     AEGIS_CHECK(forEachEvent(p_.journal, row.id, last, [&](const Event& event) -> Status {
         addToRecord(view, event);
         log_bytes += line(event).size();
-        collectBodies(json::Value(encodeData(event)), bodies_used);
+        for (auto& ref : bodiesOf(event))
+            bodies_used[ref.sha256] = ref;
         return {};
     }));
     AEGIS_TRY(auto record, recordOf(row.id, view, bodies(row.id)));
@@ -119,9 +109,12 @@ Status LocalService::exportExecution(const Principal&, const std::string& execut
     auto id = row.id.str();
     if (!sink.begin({id + ".tar.gz", std::nullopt})) return nobody();
     Archive archive(id, row.created_at, sink);
-    json::Object head{{"format", kArchiveFormat},       {"version", kArchiveVersion},
-                      {"event_version", encodingVersion({})}, {"execution_id", id},
-                      {"agent_id", row.agent_id.str()}, {"agent_revision", row.agent_revision},
+    json::Object head{{"format", kArchiveFormat},
+                      {"version", kArchiveVersion},
+                      {"event_version", encodingVersion({})},
+                      {"execution_id", id},
+                      {"agent_id", row.agent_id.str()},
+                      {"agent_revision", row.agent_revision},
                       {"events", last}};
     AEGIS_CHECK(archive.file("export.json", pretty(head)));
     AEGIS_CHECK(archive.file("record.json", pretty(record)));

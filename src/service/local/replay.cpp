@@ -63,7 +63,8 @@ std::optional<Difference> difference(const json::Value& one, const json::Value& 
                           fmt::format("{} items", b.size())};
     }
     // 1 and 1.0 are the same number in two guises.
-    if (one.is_number() && other.is_number() && one.to_number<double>() == other.to_number<double>())
+    if (one.is_number() && other.is_number() &&
+        one.to_number<double>() == other.to_number<double>())
         return std::nullopt;
     return Difference{pointer, json::dump(one), json::dump(other)};
 }
@@ -177,14 +178,11 @@ json::Object replayRecord(const ExecutionId& id, const runner::ReplayReport& rep
                                   {"what", d->what},
                                   {"recorded", json::toUtf8(d->recorded)},
                                   {"replayed", json::toUtf8(d->replayed)}};
-    return {{"execution_id", id.str()},
-            {"status", report.divergence ? "diverged" : "reproduced"},
-            {"events", report.events},
-            {"iterations", report.iterations},
-            {"prompts", report.prompts},
-            {"bodies", report.bodies},
-            {"verdicts", report.verdicts},
-            {"divergence", std::move(divergence)}};
+    return {
+        {"execution_id", id.str()},    {"status", report.divergence ? "diverged" : "reproduced"},
+        {"events", report.events},     {"iterations", report.iterations},
+        {"prompts", report.prompts},   {"bodies", report.bodies},
+        {"verdicts", report.verdicts}, {"divergence", std::move(divergence)}};
 }
 
 Result<json::Value> LocalService::replayExecution(const Principal&, const std::string& execution) {
@@ -214,7 +212,8 @@ Result<json::Value> replayArchive(std::string_view archive) {
     if (json::getString(head, "format") != kArchiveFormat || !id || !agent_id)
         return damaged("export.json does not say so");
     if (json::getInt(head, "version") != kArchiveVersion)
-        return Error(ErrorCode::kUnsupported, "the archive was written by another version of aegis");
+        return Error(ErrorCode::kUnsupported,
+                     "the archive was written by another version of aegis");
     AEGIS_TRY(auto manifest_value, files.value("manifest.json"));
     AEGIS_TRY(auto manifest, agent::manifestFromJson(manifest_value));
     AEGIS_TRY(auto lines, files.file("events.ndjson"));
@@ -226,7 +225,8 @@ Result<json::Value> replayArchive(std::string_view archive) {
         return std::string(text);
     };
     RecordView view;
-    for (const auto& event : events) addToRecord(view, event);
+    for (const auto& event : events)
+        addToRecord(view, event);
     if (!events.empty() && !isTerminal(view.status) &&
         json::getInt(head, "events") == static_cast<std::int64_t>(events.size()))
         return stillRunning(id->str(), statusName(view.status));

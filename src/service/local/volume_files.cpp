@@ -1,4 +1,5 @@
-// What is in a volume, read from outside. Guests wrote it: nothing is followed, nothing special opened.
+// What is in a volume, read from outside. Guests wrote it: nothing is followed, nothing special
+// opened.
 
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -23,10 +24,14 @@ constexpr std::size_t kPiece = 256 << 10;
 
 std::string_view typeName(os::DirectoryEntry::Kind kind) {
     switch (kind) {
-        case os::DirectoryEntry::Kind::kFile: return "file";
-        case os::DirectoryEntry::Kind::kDirectory: return "directory";
-        case os::DirectoryEntry::Kind::kLink: return "symlink";
-        case os::DirectoryEntry::Kind::kOther: return "other";
+        case os::DirectoryEntry::Kind::kFile:
+            return "file";
+        case os::DirectoryEntry::Kind::kDirectory:
+            return "directory";
+        case os::DirectoryEntry::Kind::kLink:
+            return "symlink";
+        case os::DirectoryEntry::Kind::kOther:
+            return "other";
     }
     return "other";
 }
@@ -46,7 +51,7 @@ std::string cleaned(std::string_view path) {
 
 struct Opened {
     os::Fd fd;  ///< O_PATH
-    struct stat stat {};
+    struct stat stat{};
 };
 
 Result<Opened> openIn(int root, const std::string& path) {
@@ -124,11 +129,11 @@ Result<json::Value> LocalService::volumeFiles(const Principal&, const std::strin
         return json::Value(listing(where, all, after));
     }
     bool regular = S_ISREG(opened.stat.st_mode);
-    return json::Value(json::Object{
-        {"path", json::toUtf8("/" + where)},
-        {"type", regular ? "file" : "other"},
-        {"size", regular ? static_cast<std::uint64_t>(opened.stat.st_size) : 0},
-        {"modified_at", UtcTime{opened.stat.st_mtim.tv_sec * 1000}.rfc3339()}});
+    return json::Value(
+        json::Object{{"path", json::toUtf8("/" + where)},
+                     {"type", regular ? "file" : "other"},
+                     {"size", regular ? static_cast<std::uint64_t>(opened.stat.st_size) : 0},
+                     {"modified_at", UtcTime{opened.stat.st_mtim.tv_sec * 1000}.rfc3339()}});
 }
 
 Status LocalService::readVolumeFile(const Principal&, const std::string& volume,
