@@ -4,9 +4,12 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <charconv>
 #include <cstdlib>
-#include <iostream>
+#include <cstring>
 
+#include "cli/color.h"
 #include "cli/yaml_out.h"
 #include "os/files.h"
 #include "text/escape.h"
@@ -41,16 +44,23 @@ OutputFormat Context::format() const {
     return OutputFormat::kTable;
 }
 
-service::Service* Context::service() {
+Result<service::Service*> Context::connect() {
     if (!service_) {
-        auto made = factory_(flags);
-        if (!made) {
-            service_exit_ = fail(made.error());
-            return nullptr;
-        }
-        service_ = std::move(*made);
+        AEGIS_TRY(service_, factory_(flags));
     }
     return service_.get();
+}
+
+service::Service* Context::service() {
+    auto made = connect();
+    if (made) return *made;
+    service_exit_ = fail(made.error());
+    return nullptr;
+}
+
+std::string Context::prefix(std::string_view word) const {
+    auto color = word == "error" ? Color::kRed : word == "warning" ? Color::kYellow : Color::kCyan;
+    return painted(fmt::format("{}:", word), color, colorsOn(STDERR_FILENO, flags.no_color)) + " ";
 }
 
 int Context::fail(const Error& error) const {
@@ -59,20 +69,30 @@ int Context::fail(const Error& error) const {
         writeTo(STDERR_FILENO, json::dump(errorJson(error)) + "\n");
         return code;
     }
-    std::string text = "error: " + text::escapeControl(error.message) + "\n";
+    std::string text = prefix("error") + text::escapeControl(error.message) + "\n";
     for (const auto& detail : error.details)
         text += "  " + text::escapeControl(detail.str()) + "\n";
-    if (!error.hint.empty()) text += "hint: " + text::escapeControl(error.hint) + "\n";
+    if (!error.hint.empty()) text += prefix("hint") + text::escapeControl(error.hint) + "\n";
     writeTo(STDERR_FILENO, text);
     return code;
 }
 
 void Context::warn(const std::string& message) const {
-    writeTo(STDERR_FILENO, "warning: " + text::escapeControl(message) + "\n");
+    writeTo(STDERR_FILENO, prefix("warning") + text::escapeControl(message) + "\n");
+}
+
+void Context::hint(const std::string& message) const {
+    writeTo(STDERR_FILENO, prefix("hint") + text::escapeControl(message) + "\n");
 }
 
 void Context::note(const std::string& message) const {
+    constexpr std::string_view kHint = "hint: ";
+    if (message.starts_with(kHint)) return hint(message.substr(kHint.size()));
     writeTo(STDERR_FILENO, text::escapeControl(message) + "\n");
+}
+
+void Context::debug(const std::string& message) const {
+    if (flags.debug) writeTo(STDERR_FILENO, prefix("debug") + text::escapeControl(message) + "\n");
 }
 
 void Context::print(std::string_view text) const { writeTo(STDOUT_FILENO, text); }
@@ -84,18 +104,23 @@ void Context::printValue(const json::Value& value) const {
         print(json::dumpPretty(value) + "\n");
 }
 
-bool Context::color() const {
-    const char* term = std::getenv("TERM");
-    bool dumb = term == nullptr || std::string_view(term) == "dumb";
-    const char* no_color = std::getenv("NO_COLOR");
-    bool refused = flags.no_color || (no_color != nullptr && *no_color != '\0');
-    return !refused && !dumb && ::isatty(STDOUT_FILENO) == 1;
+bool Context::color() const { return colorsOn(STDOUT_FILENO, flags.no_color); }
+
+std::string Context::status(std::string_view word) const {
+    return painted(word, statusColor(word), color());
 }
 
 int Context::width() const {
+    if (::isatty(STDOUT_FILENO) != 1) return 0;
+    constexpr int kWidest = 10'000;
+    if (const char* columns = std::getenv("COLUMNS"); columns != nullptr) {
+        int given = 0;
+        auto end = columns + std::strlen(columns);
+        auto [stop, error] = std::from_chars(columns, end, given);
+        if (error == std::errc{} && stop == end && given > 0) return std::min(given, kWidest);
+    }
     winsize size{};
-    if (::isatty(STDOUT_FILENO) != 1 || ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) != 0) return 0;
-    return size.ws_col;
+    return ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
 bool Context::interactive() const {
@@ -103,10 +128,15 @@ bool Context::interactive() const {
 }
 
 bool Context::confirm(const std::string& question) const {
-    writeTo(STDERR_FILENO, question + " [y/N] ");
+    writeTo(STDERR_FILENO, text::escapeControl(question) + " [y/N] ");
     std::string answer;
-    if (!std::getline(std::cin, answer)) return false;
-    return answer == "y" || answer == "Y" || answer == "yes";
+    // Byte by byte: what follows the line is not ours.
+    for (char c = 0; ::read(STDIN_FILENO, &c, 1) == 1;) {
+        if (c == '\n') return answer == "y" || answer == "Y" || answer == "yes";
+        answer += c;
+    }
+    writeTo(STDERR_FILENO, "\n");
+    return false;
 }
 
 }  // namespace aegis::cli

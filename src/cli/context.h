@@ -49,6 +49,8 @@ class Context {
     bool json() const { return format() == OutputFormat::kJson; }
     /// The daemon's service, connected when first asked for. On failure the error has been printed.
     service::Service* service();
+    /// The same, and nothing is printed.
+    Result<service::Service*> connect();
     /// The exit code of the failure of service().
     int serviceExit() const { return service_exit_; }
 
@@ -56,21 +58,30 @@ class Context {
     int fail(const Error& error) const;
     /// "warning: …" on stderr.
     void warn(const std::string& message) const;
+    /// "hint: …" on stderr.
+    void hint(const std::string& message) const;
     /// A line on stderr that is neither.
     void note(const std::string& message) const;
+    /// "debug: …" on stderr, with --debug only. Never a token, an input or an answer's body.
+    void debug(const std::string& message) const;
     /// Text to stdout; a closed pipe ends the program quietly.
     void print(std::string_view text) const;
     /// A record or a list as JSON or YAML; not for tables.
     void printValue(const json::Value& value) const;
     /// Whether stdout is a terminal that takes colours.
     bool color() const;
-    /// Columns of the terminal on stdout; 0 if it is none.
+    /// A status word for stdout, in its colour.
+    std::string status(std::string_view word) const;
+    /// Columns of the terminal on stdout ($COLUMNS, if set, instead); 0 if it is none.
     int width() const;
-    /// "y" on the terminal; false without one.
+    /// "y" or "yes" on the terminal; false for anything else, an end of input too.
     bool confirm(const std::string& question) const;
     bool interactive() const;
 
   private:
+    /// "error: " and its like, in colour on a terminal.
+    std::string prefix(std::string_view word) const;
+
     Clock& clock_;
     ServiceFactory factory_;
     std::unique_ptr<service::Service> service_;

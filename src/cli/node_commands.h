@@ -6,6 +6,7 @@
 
 #include "base/result.h"
 #include "cli/context.h"
+#include "text/json.h"
 
 namespace aegis::cli {
 
@@ -25,6 +26,10 @@ struct NodeCommands {
     std::function<int(Context&)> validate_config;
     std::function<int(Context&)> dump_config;
     std::function<int(Context&)> doctor;
+    /// Replays an exported archive without a daemon (service/local/archive.h).
+    std::function<Result<json::Value>(const std::string& bytes)> replay_archive;
+    /// The JSON Schema of "agent" or "config".
+    std::function<Result<json::Value>(const std::string& name)> schema;
 };
 
 }  // namespace aegis::cli

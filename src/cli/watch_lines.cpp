@@ -4,6 +4,7 @@
 
 #include "base/ids.h"
 #include "base/time.h"
+#include "cli/color.h"
 #include "text/escape.h"
 
 namespace aegis::cli {
@@ -27,7 +28,8 @@ const json::Value& dataOf(const json::Value& event) {
 /// 1 to 3 decimals: "1.0", "0.75", "0.333".
 std::string scoreText(double score) {
     auto out = fmt::format("{:.3f}", score);
-    while (out.ends_with('0') && out[out.size() - 2] != '.') out.pop_back();
+    while (out.ends_with('0') && out[out.size() - 2] != '.')
+        out.pop_back();
     return out;
 }
 
@@ -85,15 +87,19 @@ std::string WatchLines::add(const json::Value& event) {
     }
     if (type == "IterationCompleted") {
         auto failure = failureText(data);
-        return stamp(event) + (failure.empty()
-                                   ? fmt::format("Iteration {} Completed\n", iteration)
-                                   : fmt::format("Iteration {} Failed: {}\n", iteration, failure));
+        return stamp(event) + (failure.empty() ? fmt::format("Iteration {} Completed\n", iteration)
+                                               : fmt::format("Iteration {} {}: {}\n", iteration,
+                                                             word("Failed"), failure));
     }
     if (type == "ValidationCompleted") return validationLines(event);
     if (type == "ExecutionCompleted") return endLine(event, "Completed");
     if (type == "ExecutionFailed") return endLine(event, "Failed");
     if (type == "ExecutionCancelled") return endLine(event, "Cancelled");
     return {};
+}
+
+std::string WatchLines::word(std::string_view text) const {
+    return painted(text, statusColor(text), color_);
 }
 
 std::string WatchLines::toolLine(const json::Value& event) const {
@@ -120,7 +126,8 @@ std::string WatchLines::validationLines(const json::Value& event) const {
     if (results != nullptr && results->is_array()) {
         for (const auto& result : results->get_array()) {
             bool passed = json::getBool(result, "passed");
-            line += fmt::format(" {}={}", text(result, "validator"), passed ? "PASS" : "FAIL");
+            line +=
+                fmt::format(" {}={}", text(result, "validator"), word(passed ? "PASS" : "FAIL"));
             if (passed) continue;
             details +=
                 stamp(event) +
@@ -134,10 +141,10 @@ std::string WatchLines::validationLines(const json::Value& event) const {
 std::string WatchLines::endLine(const json::Value& event, std::string_view verb) const {
     const auto& data = dataOf(event);
     auto count = json::getInt(data, "iterations");
-    auto line = stamp(event) +
-                fmt::format("Execution {} {} ({} iteration{}, {})",
-                            shortId(json::getString(event, "execution_id")), verb, count,
-                            count == 1 ? "" : "s", secondsText(json::getInt(data, "duration_ms")));
+    auto line = stamp(event) + fmt::format("Execution {} {} ({} iteration{}, {})",
+                                           shortId(json::getString(event, "execution_id")),
+                                           word(verb), count, count == 1 ? "" : "s",
+                                           secondsText(json::getInt(data, "duration_ms")));
     auto failure = failureText(data);
     if (!failure.empty()) line += ": " + failure;
     return line + "\n";

@@ -11,6 +11,9 @@ namespace aegis::cli {
 /// thread.
 class WatchLines {
   public:
+    /// With `color` the words that say how something ended are in theirs.
+    explicit WatchLines(bool color = false) : color_(color) {}
+
     /// The lines for one event, each with its newline; empty for events that are not shown.
     std::string add(const json::Value& event);
 
@@ -19,6 +22,9 @@ class WatchLines {
     std::string validationLines(const json::Value& event) const;
     std::string endLine(const json::Value& event, std::string_view verb) const;
 
+    std::string word(std::string_view text) const;
+
+    bool color_;
     std::map<std::int64_t, std::string> running_;  ///< summaries of tool calls by number
 };
 
