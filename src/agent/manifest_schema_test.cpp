@@ -7,6 +7,7 @@
 
 #include "agent/manifest.h"
 #include "agent/parse_context.h"
+#include "agent/problem_cases_for_test.h"
 #include "agent/test_facts.h"
 #include "text/json_schema.h"
 #include "text/schema_fields_for_test.h"
@@ -177,36 +178,18 @@ TEST(ManifestSchema, TakesWhatTheParserTakes) {
 // The cases of manifest_problems.txt: what the parser takes there, the schema takes; and of what it
 // refuses, the schema refuses what can be seen without a node and without comparing fields.
 TEST(ManifestSchema, AgreesWithTheParsersCases) {
-    auto path = std::string(AEGIS_SOURCE_DIR) + "/src/agent/testdata/manifest_problems.txt";
-    std::istringstream in(readFile(path));
-    std::string title, input, report;
-    bool in_report = false;
     int taken = 0, refused = 0, refused_too = 0;
-    auto finish = [&] {
-        if (title.empty()) return;
-        auto says = schemaSays(input.starts_with("  ") ? std::string(kHeader) + input : input);
-        if (report.ends_with("ok\n")) {
-            EXPECT_EQ(says, "") << title;
+    for (const auto& c : readProblemCases()) {
+        bool spec_only = c.input.starts_with("  ");
+        auto says = schemaSays(spec_only ? std::string(kHeader) + c.input : c.input);
+        if (c.report.ends_with("ok\n")) {
+            EXPECT_EQ(says, "") << c.title;
             ++taken;
         } else {
             ++refused;
             refused_too += says.empty() ? 0 : 1;
         }
-    };
-    for (std::string line; std::getline(in, line);) {
-        if (line == "### =>") {
-            in_report = true;
-        } else if (line.starts_with("### ")) {
-            finish();
-            title = line;
-            input.clear();
-            report.clear();
-            in_report = false;
-        } else {
-            (in_report ? report : input) += line + "\n";
-        }
     }
-    finish();
     EXPECT_GT(taken, 5);
     EXPECT_GT(refused, 40);
     EXPECT_GT(refused_too * 2, refused) << refused_too << " of " << refused;

@@ -2,11 +2,12 @@
 
 #include <gtest/gtest.h>
 
-#include <ctime>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
 #include <sstream>
 
+#include "agent/problem_cases_for_test.h"
 #include "agent/test_facts.h"
 
 namespace aegis::agent {
@@ -77,36 +78,18 @@ Manifest parseSpec(const std::string& spec, const NodeFacts& node = facts()) {
     return parseOne(std::string(kHeader) + spec, node);
 }
 
-// Each case is "### title", a document (or, indented, the rest of a spec), "### =>" and the report.
 TEST(Manifest, ReportsProblemsToTheLetter) {
-    std::string path = std::string(AEGIS_SOURCE_DIR) + "/src/agent/testdata/manifest_problems.txt";
-    std::istringstream in(readFile(path));
-    std::string line, title, input, expected, accepted;
-    bool in_expected = false;
-    int cases = 0;
-    auto finish = [&] {
-        if (title.empty()) return;
-        std::string actual = report(input.starts_with("  ") ? std::string(kHeader) + input : input);
-        EXPECT_EQ(actual, expected) << title;
-        accepted += title + "\n" + input + "### =>\n" + actual;
-        ++cases;
-    };
-    while (std::getline(in, line)) {
-        if (line == "### =>") {
-            in_expected = true;
-        } else if (line.starts_with("### ")) {
-            finish();
-            title = line;
-            input.clear();
-            expected.clear();
-            in_expected = false;
-        } else {
-            (in_expected ? expected : input) += line + "\n";
-        }
+    auto cases = readProblemCases();
+    EXPECT_GT(cases.size(), 50U);
+    std::string accepted;
+    for (const auto& c : cases) {
+        bool spec_only = c.input.starts_with("  ");
+        auto actual = report(spec_only ? std::string(kHeader) + c.input : c.input);
+        EXPECT_EQ(actual, c.report) << c.title;
+        accepted += c.title + "\n" + c.input + "### =>\n" + actual;
     }
-    finish();
-    EXPECT_GT(cases, 50);
-    if (std::getenv("AEGIS_ACCEPT")) std::ofstream(path, std::ios::binary) << accepted;
+    if (std::getenv("AEGIS_ACCEPT"))
+        std::ofstream(problemCasesPath(), std::ios::binary) << accepted;
 }
 
 TEST(Manifest, TakesTheExamples) {
