@@ -1,0 +1,58 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/random.h"
+#include "ports/root_images.h"
+#include "ports/sandbox.h"
+
+namespace aegis::sandbox {
+
+struct ProcessOptions {
+    NodeId node;
+    /// Absolute; holds `init` and `bootstrap.py`, readable by everybody. Seen as /aegis/bin.
+    std::string guest_dir;
+    ports::GuestListenerFactory listeners;
+    std::vector<std::string> launcher_command;  ///< an absolute path and arguments
+    std::string run_base;     ///< replaces /run/aegis and its fallbacks when not empty
+    std::size_t threads = 8;  ///< for what blocks
+};
+
+/// The embedded sandbox: processes in namespaces, cgroups and filters of their own, made by the
+/// launcher. Needs root and the kernel's means, which available() tries once. Threads: one that
+/// waits on all sandboxes, `threads` for what blocks; sinks and `done` callbacks run on the first.
+/// The destructor kills what runs (at most 10 s).
+///
+/// After start(), a sandbox that is closed early still tells its sink: failed() with kCancelled, or
+/// ended() with `died`, before close() reports.
+class ProcessRuntime final : public ports::Runtime {
+  public:
+    /// kNotFound when the guest's files are missing. What the machine lacks is available()'s to
+    /// say.
+    static Result<std::unique_ptr<ProcessRuntime>> create(ProcessOptions options,
+                                                          ports::RootImages& images,
+                                                          Random& random);
+    ~ProcessRuntime() override;
+
+    std::string name() const override { return "process"; }
+    Status available() override;
+    Result<ports::ImageFacts> checkImage(const std::string& image,
+                                         const std::string& policy) override;
+    void start(ports::SandboxSpec spec, Deadline deadline, ports::SandboxSink& sink) override;
+    void close(const ports::SandboxId& id, Deadline deadline,
+               std::function<void(Status)> done) override;
+    void run(const ports::SandboxId& id, std::vector<std::string> command, Deadline deadline,
+             std::function<void(Result<ports::CommandResult>)> done) override;
+    Result<os::Fd> root(const ports::SandboxId& id) override;
+    Status sweep(const std::set<ports::SandboxId>& keep) override;
+
+  private:
+    struct Impl;
+    explicit ProcessRuntime(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace aegis::sandbox

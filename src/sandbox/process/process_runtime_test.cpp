@@ -1,0 +1,380 @@
+#include "sandbox/process/process_runtime.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <thread>
+
+#include "os/cgroup.h"
+#include "os/files.h"
+#include "sandbox/common/fixture_for_test.h"
+#include "text/json.h"
+
+namespace aegis::sandbox {
+namespace {
+
+namespace fs = std::filesystem;
+
+const std::string kSleep = "import time; time.sleep(600)";
+
+/// This machine's own files as the image: python3 is there, and nothing must be unpacked.
+struct HostImage : ports::RootImages {
+    Result<ports::RootImage> resolve(const std::string& image) override {
+        if (image != "host")
+            return {ErrorCode::kNotFound, "image " + image + " is not on this machine"};
+        ports::RootImage out;
+        out.digest = "sha256:0";
+        out.root = "/";
+        out.env = {"PATH=/usr/local/bin:/usr/bin:/bin", "IMAGE=yes"};
+        return out;
+    }
+};
+
+class ProcessRuntimeTest : public GuestFixture {
+  protected:
+    ports::Runtime& runtime() override { return *runtime_; }
+
+    void SetUp() override {
+        if (::geteuid() != 0) GTEST_SKIP() << "these tests need root";
+        ASSERT_TRUE(fs::exists(dir_ + "/guest/init")) << "guest/init is not built";
+        image_ = "host";
+        runtime_ = make();
+        const auto there = runtime_->available();
+        ASSERT_TRUE(there) << there.error().message;
+    }
+    void TearDown() override {
+        if (!runtime_) return;
+        const auto swept = runtime_->sweep({});
+        EXPECT_TRUE(swept) << swept.error().message;
+        EXPECT_EQ(groups(), std::vector<std::string>{});
+        EXPECT_TRUE(runDirsEmpty());
+    }
+    std::unique_ptr<ProcessRuntime> make() {
+        ProcessOptions options;
+        options.node = node_;
+        options.guest_dir = dir_ + "/guest";
+        options.run_base = dir_ + "/run";
+        options.listeners = listeners();
+        options.launcher_command = {std::string(AEGIS_BINARY_DIR) +
+                                    "/src/launcher/aegis_standalone_launcher"};
+        auto made = ProcessRuntime::create(std::move(options), images_, os::systemRandom());
+        EXPECT_TRUE(made) << made.error().message;
+        return made ? std::move(*made) : nullptr;
+    }
+    std::vector<std::string> groups() {
+        auto tree = os::CgroupTree::open(node_.str());
+        EXPECT_TRUE(tree);
+        return tree ? *tree->list() : std::vector<std::string>{"?"};
+    }
+    bool runDirsEmpty() { return emptyOrGone(dir_ + "/run/" + node_.str() + "-process"); }
+    /// Until the removal, which follows the report of a death, is done.
+    template <class Ready>
+    bool eventually(Ready ready) {
+        for (int i = 0; i < 500 && !ready(); ++i)
+            std::this_thread::sleep_for(std::chrono::milliseconds(10));
+        return ready();
+    }
+
+    HostImage images_;
+    std::unique_ptr<ProcessRuntime> runtime_;
+};
+
+TEST_F(ProcessRuntimeTest, RunsAsNobodyInParticularWithNothingToReach) {
+    auto what = spec(R"(
+import json, os, subprocess, socket, threading, errno
+status = dict(l.rstrip('\n').split(':\t', 1) for l in open('/proc/self/status') if ':\t' in l)
+def writable(path):
+    try:
+        open(path + '/probe', 'w').close(); return True
+    except OSError: return False
+def refused(call):
+    try: call(); return False
+    except OSError as e: return e.errno
+t = threading.Thread(target=lambda: None); t.start(); t.join()
+server = socket.create_server(('127.0.0.1', 0)); socket.create_connection(server.getsockname()).close(); server.close()
+print(json.dumps({
+  'uid': [os.getuid(), os.getgid(), os.getgroups()],
+  'caps': {status[k] for k in ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb')} == {'0' * 16},
+  'nnp': status['NoNewPrivs'], 'seccomp': status['Seccomp'], 'cwd': os.getcwd(),
+  'writable': [p for p in ('/', '/etc', '/usr', '/tmp', '/aegis/bin', '/aegis/run', '/dev', '/run',
+                            '/var/tmp', '/dev/shm', '/proc', '/proc/sys', '/sys') if writable(p)],
+  'interfaces': sorted(l.split(':')[0].strip() for l in open('/proc/net/dev').readlines()[2:]),
+  'run': sorted(os.listdir('/aegis/run')), 'sys': os.listdir('/sys'),
+  'init': refused(lambda: os.listdir('/proc/1/fd')), 'stdin': os.readlink('/proc/self/fd/0'),
+  'fds': sorted(int(n) for n in os.listdir('/proc/self/fd'))[:-1],
+  'netlink': refused(lambda: socket.socket(16, 3, 0)),
+  'vsock': refused(lambda: socket.socket(40, 1, 0)),
+  'sub': subprocess.run(['sh', '-c', 'cat | tr a-z A-Z'], input=b'ok',
+                        capture_output=True).stdout.decode(),
+  'tmp': os.statvfs('/tmp').f_blocks * os.statvfs('/tmp').f_frsize,
+  'env': dict(sorted((k, os.environ.get(k)) for k in
+                     ('HOME', 'AEGIS_X', 'IMAGE', 'AEGIS_ORCHESTRATOR_URL'))),
+  'environ': [e.split('=')[0] for e in open('/proc/self/environ').read().split('\0') if e
+              and e.split('=')[0] in ('USER', 'SHELL', 'LOGNAME', 'OLDPWD')],
+  'host': socket.gethostname(), 'pids': len([p for p in os.listdir('/proc') if p.isdigit()]),
+  'cgroup': sorted({l.rstrip('\n').split(':', 2)[2] for l in open('/proc/self/cgroup')
+                    if any(c in l.split(':')[1].split(',') for c in ('memory', 'cpu', 'pids'))
+                    or l.startswith('0::')}),
+  'keys': open('/proc/keys').read() if os.path.exists('/proc/keys') else '',
+  'localhost': socket.gethostbyname('localhost'),
+  'openpty': len(os.openpty()), 'shm': not refused(lambda: open('/dev/shm/x', 'w').close()),
+  'null': open('/dev/null', 'w').write('x'),
+  'unshare': subprocess.run(['unshare', '-U', 'true'], capture_output=True).returncode}))
+)");
+    what.env["AEGIS_X"] = "y";
+    const auto fate = runToEnd(what);
+    ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
+    EXPECT_EQ(fate.exit->exit_code, 0) << fate.exit->standard_error;
+    const auto said = json::parse(fate.exit->standard_output);
+    ASSERT_TRUE(said) << fate.exit->standard_output;
+    auto field = [&](const char* name) { return json::dump(*json::find(*said, name)); };
+    EXPECT_EQ(field("uid"), "[1000,1000,[]]");
+    EXPECT_EQ(field("caps"), "true");
+    EXPECT_EQ(field("nnp"), "\"1\"");
+    EXPECT_EQ(field("seccomp"), "\"2\"");
+    EXPECT_EQ(field("cwd"), "\"/tmp\"");
+    EXPECT_EQ(field("writable"), R"(["/tmp","/dev/shm"])");
+    EXPECT_EQ(field("interfaces"), "[\"lo\"]");
+    EXPECT_EQ(field("run"), "[\"api.sock\"]");
+    EXPECT_EQ(field("sys"), "[]");
+    EXPECT_EQ(field("init"), std::to_string(EACCES));
+    EXPECT_EQ(field("stdin"), "\"/dev/null\"");
+    EXPECT_EQ(field("fds"), "[0,1,2]");
+    EXPECT_EQ(field("netlink"), std::to_string(EPERM));
+    EXPECT_EQ(field("vsock"), std::to_string(EPERM));
+    EXPECT_EQ(field("sub"), "\"OK\"");
+    EXPECT_EQ(field("tmp"), std::to_string(16 << 20));
+    EXPECT_EQ(field("env"), R"({"AEGIS_ORCHESTRATOR_URL":"http://127.0.0.1:7411","AEGIS_X":"y",)"
+                            R"("HOME":"/tmp","IMAGE":"yes"})");
+    EXPECT_EQ(field("environ"), "[]");
+    EXPECT_EQ(field("host"), "\"aegis\"");
+    EXPECT_EQ(field("pids"), "2");
+    EXPECT_EQ(field("keys"), "\"\"");
+    EXPECT_EQ(field("localhost"), "\"127.0.0.1\"");
+    EXPECT_EQ(field("openpty"), "2");
+    EXPECT_EQ(field("shm"), "true");
+    EXPECT_EQ(field("null"), "1");
+    EXPECT_NE(field("unshare"), "0");
+    EXPECT_EQ(field("cgroup"), R"(["/"])");
+    EXPECT_EQ(fate.info->runtime, "process");
+    closeNow(what.id);
+}
+
+TEST_F(ProcessRuntimeTest, ReportsHowTheBootstrapEnded) {
+    auto fate = runToEnd(spec("import sys; sys.stderr.write('bad'); sys.exit(3)"));
+    ASSERT_TRUE(fate.exit);
+    EXPECT_EQ(fate.exit->exit_code, 3);
+    EXPECT_EQ(fate.exit->standard_error, "bad");
+    EXPECT_TRUE(fate.exit->died.empty());
+    EXPECT_FALSE(fate.exit->out_of_memory);
+
+    fate = runToEnd(spec("import os; os.kill(os.getpid(), 9)"));
+    ASSERT_TRUE(fate.exit);
+    EXPECT_EQ(fate.exit->exit_code, std::nullopt);
+    EXPECT_EQ(fate.exit->signal, SIGKILL);
+    EXPECT_FALSE(fate.exit->out_of_memory);
+}
+
+TEST_F(ProcessRuntimeTest, LimitsHold) {
+    auto what = spec(
+        "import subprocess, sys\n"
+        "subprocess.run([sys.executable, '-c', 'x = bytearray(1 << 30)'])\n");
+    what.memory_bytes = 48 << 20;
+    auto fate = runToEnd(what);
+    ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
+    EXPECT_EQ(fate.exit->exit_code, 0) << "the bootstrap itself survived";
+    EXPECT_TRUE(fate.exit->out_of_memory);
+
+    what = spec(
+        "import os, time\n"
+        "n = 0\n"
+        "try:\n"
+        "    while True:\n"
+        "        if os.fork() == 0: time.sleep(60); os._exit(0)\n"
+        "        n += 1\n"
+        "except BlockingIOError: print(n)\n");
+    what.pids = 20;
+    fate = runToEnd(what);
+    ASSERT_TRUE(fate.exit);
+    EXPECT_EQ(fate.exit->standard_output, "19\n");
+
+    what = spec(
+        "import errno\n"
+        "try:\n"
+        "    with open('/tmp/big', 'wb') as f:\n"
+        "        for _ in range(64): f.write(b'x' * (1 << 20))\n"
+        "except OSError as e: print(e.errno == errno.ENOSPC)\n");
+    fate = runToEnd(what);
+    ASSERT_TRUE(fate.exit);
+    EXPECT_EQ(fate.exit->standard_output, "True\n");
+}
+
+TEST_F(ProcessRuntimeTest, CpuIsHeldDown) {
+    auto what = spec(
+        "import time\n"
+        "end = time.monotonic() + 1\n"
+        "while time.monotonic() < end: pass\n"
+        "print(time.process_time())\n");
+    what.cpu_millicores = 200;
+    const auto fate = runToEnd(what);
+    ASSERT_TRUE(fate.exit);
+    EXPECT_LT(std::stod(fate.exit->standard_output), 0.4);
+}
+
+TEST_F(ProcessRuntimeTest, PromptsOfEveryKindArriveWhole) {
+    const std::string big = "print(len('''" + std::string(3 << 20, 'p') + "'''))";
+    const auto fate = runToEnd(spec(big));
+    ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
+    EXPECT_EQ(fate.exit->standard_output, std::to_string(3 << 20) + "\n");
+}
+
+TEST_F(ProcessRuntimeTest, CommandsRunAfterTheEndOnly) {
+    const auto what = spec("open('/tmp/made', 'w').write('here')\nimport time; time.sleep(0.3)");
+    runtime_->start(what, soon(), sink_);
+    ASSERT_TRUE(sink_.started(what.id).info);
+    EXPECT_EQ(runCommand(what.id, {"true"}).error().code, ErrorCode::kConflict);
+    ASSERT_TRUE(sink_.finished(what.id).exit);
+    auto result = runCommand(what.id, {"sh", "-c", "cat /tmp/made; echo no >&2; exit 4"});
+    ASSERT_TRUE(result) << result.error().message;
+    EXPECT_EQ(result->exit_code, 4);
+    EXPECT_EQ(result->standard_output, "here");
+    EXPECT_EQ(runCommand(what.id, {"no-such-command"})->exit_code, 127);
+    EXPECT_TRUE(runCommand(what.id, {"sleep", "60"}, 300)->timed_out);
+    closeNow(what.id);
+    EXPECT_EQ(runCommand(what.id, {"true"}).error().code, ErrorCode::kNotFound);
+}
+
+TEST_F(ProcessRuntimeTest, RootShowsWhatTheSandboxSees) {
+    const auto what = spec("open('/tmp/seen', 'w').write('inside')\nprint('', flush=True)");
+    ASSERT_TRUE(runToEnd(what).exit);
+    auto root = runtime_->root(what.id);
+    ASSERT_TRUE(root) << root.error().message;
+    os::Fd file(::openat(root->get(), "tmp/seen", O_RDONLY | O_CLOEXEC));
+    ASSERT_TRUE(file);
+    EXPECT_EQ(*os::readAll(file.get(), 100, "seen"), "inside");
+    struct stat st{};
+    ASSERT_EQ(::fstat(file.get(), &st), 0);
+    EXPECT_EQ(st.st_uid, 1000U);
+    closeNow(what.id);
+    EXPECT_FALSE(runtime_->root(what.id));
+}
+
+TEST_F(ProcessRuntimeTest, ClosingKillsAtOnceAndTwiceIsFine) {
+    const auto what = spec(
+        "import signal, subprocess\n"
+        "signal.signal(15, signal.SIG_IGN)\n"
+        "for _ in range(8): subprocess.Popen(['sleep', '600'])\n" +
+        kSleep);
+    runtime_->start(what, soon(), sink_);
+    ASSERT_TRUE(sink_.started(what.id).info);
+    EXPECT_EQ(groups().size(), 1U);
+    EXPECT_LT(closeNow(what.id), 100);
+    const auto fate = sink_.finished(what.id);
+    ASSERT_TRUE(fate.exit);
+    EXPECT_EQ(fate.exit->died, "the sandbox was closed");
+    EXPECT_LT(closeNow(what.id), 100);
+    EXPECT_EQ(fate.calls, 2);
+    EXPECT_TRUE(eventually([&] { return groups().empty() && runDirsEmpty(); }));
+}
+
+TEST_F(ProcessRuntimeTest, ClosingDuringTheStartLeavesNothing) {
+    for (int delay_ms : {0, 1, 2, 3, 5, 8, 12, 20, 40}) {
+        const auto what = spec(kSleep);
+        runtime_->start(what, soon(), sink_);
+        std::this_thread::sleep_for(std::chrono::milliseconds(delay_ms));
+        closeNow(what.id);
+        const auto fate = sink_.finished(what.id);
+        EXPECT_TRUE(fate.error ? fate.error->code == ErrorCode::kCancelled : fate.exit.has_value());
+        EXPECT_FALSE(runtime_->root(what.id));
+    }
+    EXPECT_TRUE(eventually([&] { return groups().empty() && runDirsEmpty(); }));
+}
+
+TEST_F(ProcessRuntimeTest, ASandboxThatIsKilledFromOutsideIsReported) {
+    const auto what = spec(kSleep);
+    runtime_->start(what, soon(), sink_);
+    ASSERT_TRUE(sink_.started(what.id).info);
+    auto tree = os::CgroupTree::open(node_.str());
+    ASSERT_TRUE(tree);
+    ASSERT_TRUE(tree->kill(groups().at(0), soon()));
+    const auto fate = sink_.finished(what.id);
+    ASSERT_TRUE(fate.exit);
+    EXPECT_EQ(fate.exit->died, "the sandbox's first process died");
+    closeNow(what.id);
+}
+
+TEST_F(ProcessRuntimeTest, VolumesAreMountedAsGranted) {
+    const auto volume = dir_ + "/volume";
+    fs::create_directory(volume);
+    ASSERT_EQ(::chown(volume.c_str(), 1000, 1000), 0);
+    std::ofstream(volume + "/given") << "content";
+    auto what = spec(
+        "import os\n"
+        "print(open('/new/place/given').read(), os.stat('/new/place').st_uid)\n"
+        "open('/new/place/out/new', 'w').write('made')\n"
+        "os.rename('/new/place/out/new', '/new/place/out/newer')\n"
+        "for p in '/new/place/other', '/new/x':\n"
+        "    try: open(p, 'w')\n"
+        "    except OSError as e: print(e.errno)\n"
+        "try: open('/one/file', 'w')\n"
+        "except OSError as e: print(e.errno)\n"
+        "print(open('/one/file').read())\n");
+    what.volumes = {{VolumeId{}, "workspace", "/new/place", volume}};
+    what.create_directories = {"/new/place/out"};
+    what.mounts = {{"workspace", "", "/new/place", false},
+                   {"workspace", "out", "/new/place/out", true},
+                   {"workspace", "given", "/one/file", false}};
+    const auto fate = runToEnd(what);
+    ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
+    EXPECT_EQ(fate.exit->standard_output, "content 1000\n30\n30\n30\ncontent\n")
+        << fate.exit->standard_error;
+    struct stat st{};
+    ASSERT_EQ(::stat((volume + "/out/newer").c_str(), &st), 0);
+    EXPECT_EQ(st.st_uid, 1000U);
+    EXPECT_EQ(st.st_gid, 1000U);
+}
+
+TEST_F(ProcessRuntimeTest, AMissingImageIsTold) {
+    auto what = spec("");
+    what.image = "no-such";
+    const auto fate = runToEnd(what);
+    ASSERT_TRUE(fate.error);
+    EXPECT_TRUE(fate.fatal);
+    EXPECT_EQ(fate.error->code, ErrorCode::kNotFound);
+}
+
+TEST_F(ProcessRuntimeTest, AnotherRuntimeFindsWhatACrashLeft) {
+    const auto one = spec(kSleep);
+    const auto two = spec(kSleep);
+    runtime_->start(one, soon(), sink_);
+    runtime_->start(two, soon(), sink_);
+    ASSERT_TRUE(sink_.started(one.id).info);
+    ASSERT_TRUE(sink_.started(two.id).info);
+    auto other = make();
+    ASSERT_TRUE(other->sweep({two.id}));
+    EXPECT_EQ(groups(), std::vector<std::string>{two.id.execution.str() + "-1"});
+    EXPECT_TRUE(sink_.finished(one.id).exit);
+    EXPECT_TRUE(runtime_->root(two.id));
+    ASSERT_TRUE(other->sweep({}));
+    EXPECT_TRUE(groups().empty());
+    EXPECT_FALSE(sink_.finished(two.id).exit->died.empty());
+}
+
+TEST_F(ProcessRuntimeTest, ManyAtOnceAndOneAfterTheOther) {
+    std::vector<ports::SandboxSpec> all;
+    for (int i = 0; i < 24; ++i)
+        all.push_back(spec("print(" + std::to_string(i) + ")"));
+    for (const auto& one : all)
+        runtime_->start(one, soon(), sink_);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        const auto fate = sink_.finished(all[i].id);
+        ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
+        EXPECT_EQ(fate.exit->standard_output, std::to_string(i) + "\n");
+        closeNow(all[i].id);
+    }
+    EXPECT_TRUE(eventually([&] { return groups().empty() && runDirsEmpty(); }));
+}
+
+}  // namespace
+}  // namespace aegis::sandbox

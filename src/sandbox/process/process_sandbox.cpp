@@ -1,0 +1,202 @@
+#include "sandbox/process/process_sandbox.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+
+#include "base/log.h"
+#include "os/clock.h"
+#include "os/files.h"
+#include "os/mount_tree.h"
+#include "os/socket.h"
+#include "sandbox/common/mounts.h"
+#include "sandbox/common/one_line.h"
+
+namespace aegis::sandbox {
+namespace {
+
+namespace launch = proto::launch;
+
+constexpr std::int64_t kBuildMs = 10'000;
+constexpr std::int64_t kKillMs = 10'000;
+constexpr int kRemoveTries = 200;
+constexpr std::int64_t kRemovePauseMs = 10;
+constexpr std::size_t kIdBytes = 36;
+constexpr std::uint64_t kSafe = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+
+Deadline inMs(std::int64_t ms) { return Deadline::in(os::systemClock().boot(), ms); }
+
+Result<os::Fd> readOnlyTree(const std::string& path) {
+    AEGIS_TRY(const os::Fd fd, os::openFile(path, O_PATH | O_DIRECTORY));
+    return os::cloneTree(fd.get(), MOUNT_ATTR_RDONLY | kSafe, path);
+}
+
+/// The mounts of the volumes, detached, as Spawn wants them.
+Status addVolumes(const ports::SandboxSpec& spec, launch::Spawn& spawn,
+                  std::vector<os::Fd>& trees) {
+    AEGIS_TRY(const auto opened, openMounts(spec));
+    for (const auto& one : opened) {
+        const auto read_only = one.mount.read_only ? std::uint64_t{MOUNT_ATTR_RDONLY} : 0;
+        AEGIS_TRY(auto tree, os::cloneTree(one.entry.get(), kSafe | read_only, one.mount.target));
+        trees.push_back(std::move(tree));
+        spawn.mounts.push_back({one.mount.target, one.directory, !one.mount.read_only});
+        if (one.mount.target == "/tmp") spawn.tmp_bytes = 0;
+    }
+    return {};
+}
+
+/// Waits for the new process's word that its root stands.
+Status awaitReady(int control, Deadline deadline) {
+    AEGIS_CHECK(os::waitReady(control, POLLIN, deadline));
+    std::array<char, 1024> text{};
+    AEGIS_TRY(const auto size, os::recvSome(control, text, deadline));
+    if (size >= 1 && text[0] == launch::kReady) return {};
+    if (size == 0) return {ErrorCode::kUnavailable, "the sandbox's process died while it was made"};
+    return {ErrorCode::kUnavailable,
+            "the sandbox's root could not be made: " + oneLine({text.data() + 1, size - 1})};
+}
+
+}  // namespace
+
+std::string groupName(const ports::SandboxId& id) {
+    return fmt::format("{}-{}", id.execution.str(), id.ordinal);
+}
+
+std::optional<ports::SandboxId> sandboxOfGroup(const std::string& group) {
+    if (group.size() < kIdBytes + 2 || group[kIdBytes] != '-') return std::nullopt;
+    const auto execution = ExecutionId::parse(group.substr(0, kIdBytes));
+    int ordinal = 0;
+    const char* begin = group.data() + kIdBytes + 1;
+    const char* last = group.data() + group.size();
+    const auto [end, error] = std::from_chars(begin, last, ordinal);
+    if (!execution || error != std::errc{} || end != last) return std::nullopt;
+    return ports::SandboxId{*execution, ordinal};
+}
+
+Result<Prison> makePrison(ProcessContext& context, const PrisonPlan& plan, Deadline deadline) {
+    std::vector<os::Fd> trees;
+    AEGIS_TRY(auto image, readOnlyTree(plan.image_root));
+    AEGIS_TRY(auto bin, os::cloneTree(context.guest_dir.get(), MOUNT_ATTR_RDONLY | kSafe,
+                                      "the guest's programs"));
+    AEGIS_TRY(auto run, readOnlyTree(plan.run_dir));
+    AEGIS_TRY(auto pair, os::socketPair());
+    launch::Spawn spawn;
+    spawn.tmp_bytes = plan.spec->tmp_bytes;
+    std::vector<os::Fd> volumes;
+    AEGIS_CHECK(addVolumes(*plan.spec, spawn, volumes));
+    std::vector<int> fds{image.get(), bin.get(), run.get(), pair.second.get()};
+    // The new process's end blocks: it has nothing else to do.
+    ::fcntl(pair.second.get(), F_SETFL, 0);
+    os::Fd cgroup;
+    if (!plan.group.empty() && context.cgroups->version2()) {
+        AEGIS_TRY(cgroup, context.cgroups->directory(plan.group));
+        spawn.into_cgroup = true;
+        fds.push_back(cgroup.get());
+    }
+    for (const auto& volume : volumes)
+        fds.push_back(volume.get());
+    AEGIS_TRY(auto child, context.launcher.spawn(std::move(spawn), fds, deadline));
+    pair.second.reset();
+    Prison prison{std::move(child.pidfd), child.pid, std::move(pair.first)};
+    if (!plan.group.empty() && !context.cgroups->version2()) {
+        // Meanwhile the process builds its root: this waits for the kernel.
+        auto added = context.cgroups->add(plan.group, prison.pid);
+        if (!added) return std::move(added.error());
+    }
+    AEGIS_CHECK(awaitReady(prison.control.get(), deadline.earlier(inMs(kBuildMs))));
+    return prison;
+}
+
+ProcessSandbox::ProcessSandbox(ProcessContext& context, ports::SandboxSpec spec, Deadline deadline,
+                               ports::SandboxSink& sink)
+    : GuestSandbox(context.guest, std::move(spec), deadline, sink),
+      context_(context),
+      group_(groupName(spec_.id)) {}
+
+// ---- in the pool ----
+
+void ProcessSandbox::prepare() {
+    auto prepared = std::make_shared<Prepared>();  // shared: posted tasks must be copyable
+    if (auto made = makeAll(*prepared); !made) prepared->error = std::move(made.error());
+    context_.guest.reactor.post(
+        [self = self<ProcessSandbox>(), prepared] { self->onPrepared(*prepared); });
+}
+
+Status ProcessSandbox::makeAll(Prepared& prepared) {
+    if (abandoned_) return {ErrorCode::kCancelled, "closed"};
+    AEGIS_CHECK(context_.available());
+    AEGIS_TRY(prepared.image, context_.images.resolve(spec_.image));
+    AEGIS_CHECK(makeRun(prepared.run));
+    const int millicores = std::min(spec_.cpu_millicores, context_.host_cpus * 1000);
+    AEGIS_CHECK(context_.cgroups->create(group_, {millicores, spec_.memory_bytes, spec_.pids + 1}));
+    if (abandoned_) return {ErrorCode::kCancelled, "closed"};
+    auto prison = makePrison(
+        context_, {prepared.image.root, prepared.run.dir->shared, &spec_, group_}, deadline_);
+    if (!prison) {
+        // What is wrong with a volume is this sandbox's trouble alone.
+        prepared.fatal = prison.error().code == ErrorCode::kUnsupported;
+        return std::move(prison.error());
+    }
+    prepared.prison = std::move(*prison);
+    return {};
+}
+
+// ---- on the reactor's thread ----
+
+void ProcessSandbox::onPrepared(Prepared& prepared) {
+    attach(std::move(prepared.run), {prepared.image.env, prepared.image.working_dir});
+    if (prepared.prison.pidfd) watchProcess(std::move(prepared.prison.pidfd), prepared.prison.pid);
+    if (dying_) return destroy();
+    if (prepared.error) return fail(std::move(*prepared.error), prepared.fatal);
+    listen();
+    if (auto told = os::writeAll(prepared.prison.control.get(), {&launch::kGo, 1}); !told)
+        fail(std::move(told.error()).within("the sandbox's process"), false);
+}
+
+GuestSandbox::Verdict ProcessSandbox::judge(const CtlPeer& peer) const {
+    return peer.first_process && peer.pid == pid_ ? Verdict::kOurs : Verdict::kForeign;
+}
+
+void ProcessSandbox::autopsy() {
+    const bool out_of_memory = oomKills() > 0;
+    died(out_of_memory ? "the sandbox's first process died (out of memory)"
+                       : "the sandbox's first process died",
+         out_of_memory);
+}
+
+void ProcessSandbox::destroyUnseen() {
+    if (!preparing_) onDead();
+}
+
+std::string ProcessSandbox::shortName() const { return fmt::format("pid {}", pid_); }
+
+void ProcessSandbox::handOver(std::optional<RunDir> run,
+                              std::unique_ptr<ports::GuestListener> listener) {
+    listener.reset();
+    if (context_.cgroups == nullptr) return;  // it never came that far
+    auto clean = [cgroups = context_.cgroups, group = group_, run = std::move(run)] {
+        // A process that died before it was watched may still be on its way out.
+        Status gone = cgroups->kill(group, inMs(kKillMs));
+        for (int i = 0; gone && i < kRemoveTries; ++i) {
+            gone = cgroups->remove(group);
+            if (gone || gone.error().code != ErrorCode::kConflict) break;
+            os::pauseMs(kRemovePauseMs);
+        }
+        if (run) {
+            if (auto removed = RunDirs::remove(*run); !removed) gone = std::move(removed);
+        }
+        if (!gone)
+            log(LogLevel::kWarn, "a sandbox's remains are left for the next start",
+                {{"sandbox", group}, {"error", gone.error().message}});
+    };
+    if (!context_.guest.pool.submit(clean)) clean();
+}
+
+}  // namespace aegis::sandbox

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "os/cgroup.h"
+#include "ports/root_images.h"
+#include "sandbox/common/guest_sandbox.h"
+#include "sandbox/process/launcher.h"
+
+namespace aegis::sandbox {
+
+/// The name of a sandbox's cgroup: "<execution>-<ordinal>".
+std::string groupName(const ports::SandboxId& id);
+/// The inverse; nullopt for a name that is not ours.
+std::optional<ports::SandboxId> sandboxOfGroup(const std::string& group);
+
+/// What all of a runtime share; outlives them.
+struct ProcessContext {
+    int host_cpus = 1;
+    os::Fd guest_dir;  ///< O_PATH
+    ports::RootImages& images;
+    Launcher& launcher;
+    const os::CgroupTree* cgroups = nullptr;  ///< set by available()
+    GuestContext guest;
+    std::function<Status()> available;  ///< quick once it went well; blocks
+};
+
+/// The mounts and the process of one sandbox, before it runs anything of a guest's. Its own end of
+/// the control pair keeps the process waiting; closed, it ends.
+struct Prison {
+    os::Fd pidfd;
+    pid_t pid = 0;
+    os::Fd control;
+};
+
+/// Asks the launcher for a process with this root and waits until it has built it. `group` empty:
+/// in no cgroup (a trial). Blocks.
+struct PrisonPlan {
+    std::string image_root;
+    std::string run_dir;
+    const ports::SandboxSpec* spec = nullptr;
+    std::string group;
+};
+Result<Prison> makePrison(ProcessContext& context, const PrisonPlan& plan, Deadline deadline);
+
+/// A sandbox of the embedded kind. The order: image, directories and sockets, cgroup with its
+/// limits, process; while that builds its root it is moved into the cgroup; then it is told to go
+/// on, becomes PID 1 of ours, and the rest is GuestSandbox's.
+class ProcessSandbox final : public GuestSandbox {
+  public:
+    ProcessSandbox(ProcessContext& context, ports::SandboxSpec spec, Deadline deadline,
+                   ports::SandboxSink& sink);
+
+  protected:
+    void prepare() override;
+    Verdict judge(const CtlPeer& peer) const override;
+    void autopsy() override;
+    void destroyUnseen() override;
+    bool busy() const override { return false; }
+    void handOver(std::optional<RunDir> run,
+                  std::unique_ptr<ports::GuestListener> listener) override;
+    std::string shortName() const override;
+
+  private:
+    struct Prepared {
+        ports::RootImage image;
+        Run run;
+        Prison prison;
+        std::optional<Error> error;
+        bool fatal = true;
+    };
+    Status makeAll(Prepared& prepared);
+    void onPrepared(Prepared& prepared);
+
+    ProcessContext& context_;
+    const std::string group_;
+};
+
+}  // namespace aegis::sandbox

@@ -1,0 +1,67 @@
+#include "sandbox/process/seccomp_filter.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <seccomp.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <memory>
+
+#include "os/files.h"
+#include "sandbox/common/syscalls.h"
+
+namespace aegis::sandbox {
+namespace {
+
+constexpr std::uint64_t kMaxProgram = 64 << 10;
+constexpr std::uint32_t kBinaryTree = 2;
+
+Status check(int result, std::string_view what) {
+    if (result == 0) return {};
+    return errnoError(-result, fmt::format("seccomp filter: {}", what));
+}
+
+/// Negative: this library does not know the call, or the machine has none; then it stays refused.
+int numberOf(std::string_view name) {
+    return ::seccomp_syscall_resolve_name(std::string(name).c_str());
+}
+
+Status addRules(scmp_filter_ctx context) {
+    for (const auto name : allowedSyscalls()) {
+        const int number = numberOf(name);
+
+        if (number < 0) continue;
+        AEGIS_CHECK(check(::seccomp_rule_add(context, SCMP_ACT_ALLOW, number, 0), name));
+    }
+    for (const auto& call : conditionalSyscalls()) {
+        const int number = numberOf(call.name);
+        if (number < 0) continue;
+        const bool masked = call.test == ConditionalSyscall::Test::kMaskedEqual;
+        const scmp_arg_cmp compare{call.argument, masked ? SCMP_CMP_MASKED_EQ : SCMP_CMP_EQ,
+                                   masked ? call.mask : call.value, masked ? call.value : 0};
+        AEGIS_CHECK(check(::seccomp_rule_add_array(context, SCMP_ACT_ALLOW, number, 1, &compare),
+                          call.name));
+    }
+    return check(::seccomp_rule_add(context, SCMP_ACT_ERRNO(ENOSYS), numberOf(kAbsentSyscall), 0),
+                 kAbsentSyscall);
+}
+
+}  // namespace
+
+Result<std::string> seccompFilter() {
+    const std::unique_ptr<void, void (*)(scmp_filter_ctx)> context(
+        ::seccomp_init(SCMP_ACT_ERRNO(EPERM)), ::seccomp_release);
+    if (!context) return {ErrorCode::kInternal, "seccomp filter: cannot be made"};
+    // Older libraries only have the long list, which does the same.
+    (void)::seccomp_attr_set(context.get(), SCMP_FLTATR_CTL_OPTIMIZE, kBinaryTree);
+    AEGIS_CHECK(addRules(context.get()));
+    const os::Fd file(::memfd_create("seccomp", MFD_CLOEXEC));
+    if (!file) return errnoError(errno, "memfd_create");
+    AEGIS_CHECK(check(::seccomp_export_bpf(context.get(), file.get()), "export"));
+    if (::lseek(file.get(), 0, SEEK_SET) != 0) return errnoError(errno, "lseek");
+    return os::readAll(file.get(), kMaxProgram, "seccomp filter");
+}
+
+}  // namespace aegis::sandbox
