@@ -39,7 +39,7 @@ Findings checkClock(Machine& machine, const Subject& subject);
 Findings checkDaemon(Machine& machine, const Subject& subject);
 /// One provider; its failure is a warning here, for others may serve (see settleProviders).
 Findings checkProvider(Machine& machine, const config::ProviderConfig& provider);
-/// No provider is configured: one that the daemon finds by itself.
+/// An Ollama that the daemon finds by itself, where the configuration names no provider.
 Findings checkNoProvider(Machine& machine, const Subject& subject);
 
 /// With no provider that is fit for use, their warnings are failures. A key that is only missing

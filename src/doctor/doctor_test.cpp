@@ -437,6 +437,9 @@ TEST(Providers, NoneIsAFailureUnlessOllamaIsThere) {
     auto given = subject();
     given.config.llm.probe_ollama = true;
     EXPECT_EQ(examine(machine, given, 5000).exitCode(), 10);
+    auto with_key = given;
+    with_key.config.llm.providers = {provider(config::ProviderType::kOpenai, "sk-1")};
+    EXPECT_TRUE(checkNoProvider(*machine, with_key).empty()) << "one made of a key will do";
     machine->answers["http://localhost:11434/api/tags"] = {200, "",
                                                            R"({"models":[{"name":"qwen:7b"}]})", 5};
     EXPECT_EQ(examine(machine, given, 5000).exitCode(), 0);

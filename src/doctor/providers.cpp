@@ -169,6 +169,7 @@ Findings checkNoProvider(Machine& machine, const Subject& subject) {
                  fmt::format("{} answers, with {}", hostOf(kOllamaUrl),
                              json::getString(models->get_array().front(), "name")),
                  {}}};
+    if (!subject.config.llm.providers.empty()) return {};
     return {{State::kWarn, "provider", std::string(kNone),
              "set OPENAI_API_KEY or ANTHROPIC_API_KEY in the daemon's environment, start Ollama, "
              "or write llm.providers"}};
