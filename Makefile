@@ -17,6 +17,7 @@ bench:
 	    -DAEGIS_BENCH=ON
 	python3 bench/run.py --build build-bench
 	python3 bench/api.py --build build-bench
+	python3 bench/command_line.py --build build-bench
 
 # Each fuzz target for FUZZ_SECS seconds.
 FUZZ_SECS ?= 30

@@ -8,12 +8,12 @@
 set -euo pipefail
 
 build=(g++ cmake ninja-build ccache mold pkg-config python3 libboost1.81-dev libboost-json1.81-dev
-    libfmt-dev libyaml-dev libre2-dev libssl-dev libsqlite3-dev zlib1g-dev
-    libcurl4-openssl-dev libcli11-dev)
+    libfmt-dev libyaml-dev libre2-dev libssl-dev libsqlite3-dev libseccomp-dev
+    libarchive-dev zlib1g-dev libcurl4-openssl-dev libcli11-dev)
 run=(mmdebstrap e2fsprogs mount ca-certificates)
 package=(dpkg-dev file gzip lintian)
 bench=(curl wrk)
-test=(libgtest-dev json-schema-test-suite jq procps python3-venv openssl)
+test=(libgtest-dev json-schema-test-suite jq procps python3-venv openssl groff-base zsh fish)
 fuzz=(clang-19 libclang-rt-19-dev)
 tidy=(clang-19 clang-format-19 clang-tidy-19)
 
