@@ -1,7 +1,7 @@
 # One command each. Everything is built in build/ (and build-*/).
 BUILD ?= build
 
-.PHONY: all test bench fuzz format tidy style clean
+.PHONY: all test package bench fuzz format tidy style clean
 all:
 	@scripts/install-deps.sh build test
 	@scripts/build.sh $(BUILD) -DCMAKE_BUILD_TYPE=RelWithDebInfo
@@ -9,6 +9,11 @@ all:
 # Everything: unit, golden and end-to-end tests, then the same under sanitizers.
 test:
 	./test.sh
+
+# The Debian package, in build/.
+package: all
+	@scripts/install-deps.sh package
+	cd $(BUILD) && cpack -G DEB
 
 # Figures beside their floor or peer from the same run: see bench/README.md.
 bench:
