@@ -1,4 +1,4 @@
-// aegis volume list | get | delete
+// aegis volume list | get | delete (files and cp: volume_files.cpp)
 
 #include <fmt/format.h>
 
@@ -7,6 +7,7 @@
 #include "base/ids.h"
 #include "cli/commands.h"
 #include "cli/table.h"
+#include "cli/volume_files.h"
 #include "cli/yaml_out.h"
 
 namespace aegis::cli {
@@ -21,14 +22,18 @@ std::string sizeText(std::int64_t bytes) {
     return bytes >= kMi ? fmt::format("{}Mi", bytes / kMi) : fmt::format("{}", bytes);
 }
 
-int list(Context& context, const std::string& execution) {
+int list(Context& context, std::string execution) {
     auto* service = context.service();
     if (service == nullptr) return context.serviceExit();
+    if (!execution.empty()) {
+        auto record = service->getExecution({}, execution);
+        if (!record) return context.fail(record.error());
+        execution = str(*record, "id");
+    }
     return show(context, service->listVolumes({}), [&](const json::Value& page) {
         json::Array items;
         for (const auto& item : itemsOf(page)) {
-            if (execution.empty() || str(item, "execution_id").starts_with(execution))
-                items.push_back(item);
+            if (execution.empty() || str(item, "execution_id") == execution) items.push_back(item);
         }
         if (context.format() != OutputFormat::kTable) {
             context.printValue(json::Value(items));
@@ -41,7 +46,7 @@ int list(Context& context, const std::string& execution) {
                        sizeText(json::getInt(item, "used_bytes")),
                        shortId(str(item, "execution_id")), str(item, "expires_at")});
         }
-        context.print(table.str(context.width()));
+        context.print(table.str(context.width(), context.color()));
     });
 }
 
@@ -80,12 +85,18 @@ void addVolumeCommands(CLI::App& app, Context& context) {
         context.action = [&context, id] {
             auto* service = context.service();
             if (service == nullptr) return context.serviceExit();
-            if (auto done = service->deleteVolume({}, *id); !done)
+            auto record = service->getVolume({}, *id);
+            if (!record) return context.fail(record.error());
+            if (auto done = service->deleteVolume({}, str(*record, "id")); !done)
                 return context.fail(done.error());
-            context.print(fmt::format("Deleted volume {}\n", *id));
+            if (context.format() == OutputFormat::kTable)
+                context.print(fmt::format("Deleted volume {}\n", str(*record, "id")));
+            else
+                context.printValue(*record);
             return 0;
         };
     });
+    addVolumeFileCommands(*group, context);
 }
 
 }  // namespace aegis::cli
