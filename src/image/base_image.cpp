@@ -28,7 +28,7 @@ Result<std::vector<std::string>> namesIn(const std::string& path) {
 }
 
 bool isDirectory(const std::string& path) {
-    struct stat info {};
+    struct stat info{};
     return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 

@@ -22,7 +22,7 @@ class ImageSink {
 };
 
 struct BuildOptions {
-    std::string recipe_dir;          ///< holds build.sh and the recipes
+    std::string recipe_dir;             ///< holds build.sh and the recipes
     std::string work_dir = "/var/tmp";  ///< takes the archive, some 150 MiB, until it is imported
     Deadline deadline;
     /// Gets the build's progress text as it comes.

@@ -71,8 +71,9 @@ TEST_F(BaseImages, ListsRecipesOnly) {
 }
 
 TEST_F(BaseImages, HandsTheArchiveAndItsSettingsToTheSink) {
-    script("echo \"making $1 $2\" >&2\nprintf 'tar of %s' \"$1\" > \"$3\"\n"
-           "printf 'ENV A=b c\\nCMD [\"x\"]\\n' > \"$3.changes\"\n");
+    script(
+        "echo \"making $1 $2\" >&2\nprintf 'tar of %s' \"$1\" > \"$3\"\n"
+        "printf 'ENV A=b c\\nCMD [\"x\"]\\n' > \"$3.changes\"\n");
     const auto built = buildBaseImage("python", "3.11", options(), sink_);
     ASSERT_TRUE(built) << built.error().message;
     EXPECT_EQ(*built, "aegis/python:3.11");
@@ -124,7 +125,7 @@ TEST(BaseImageRecipes, ThoseOfTheProjectAreThere) {
     ASSERT_TRUE(images);
     EXPECT_NE(std::find(images->begin(), images->end(), BaseImage{"python", "3.11"}),
               images->end());
-    struct stat info {};
+    struct stat info{};
     ASSERT_EQ(::stat((std::string(AEGIS_SOURCE_DIR) + "/images/build.sh").c_str(), &info), 0);
     EXPECT_NE(info.st_mode & S_IXUSR, 0u);
 }
