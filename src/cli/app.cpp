@@ -111,6 +111,40 @@ Error flagError(const CLI::App& at, std::string flag) {
         near ? fmt::format("did you mean {}?", *near) : fmt::format("see: {} --help", pathOf(at))};
 }
 
+/// The flag or argument that a message of the parser begins with: "--status: …".
+const CLI::Option* optionOf(const CLI::App& at, std::string_view message) {
+    auto name = std::string(message.substr(0, message.find(':')));
+    for (const auto* source : {&at, &rootOf(at)}) {
+        for (const auto* option : source->get_options()) {
+            if (option->check_name(name)) return option;
+        }
+    }
+    return nullptr;
+}
+
+/// A value that is missing, or none of the words that there are.
+std::optional<Error> valueError(const CLI::App& at, std::string_view message) {
+    const auto* option = optionOf(at, message);
+    if (option == nullptr) return std::nullopt;
+    auto info = valueOf(at, *option);
+    auto name = message.substr(0, message.find(':'));
+    std::string words;
+    for (const auto& word : info.words)
+        words += (words.empty() ? "" : ", ") + word;
+    if (message.ends_with(" missing")) {
+        return Error(ErrorCode::kInvalid, fmt::format("{} needs a value", name),
+                     words.empty() ? fmt::format("expected {}", info.placeholder)
+                                   : fmt::format("one of {}", words));
+    }
+    auto end = message.rfind(" not in {");
+    if (end == std::string_view::npos || info.words.empty()) return std::nullopt;
+    auto given = message.substr(name.size() + 2, end - name.size() - 2);
+    auto near = nearest(given, info.words);
+    return Error(
+        ErrorCode::kInvalid, fmt::format("{}: \"{}\" is none of {}", name, given, words),
+        near ? fmt::format("did you mean {}?", *near) : fmt::format("see: {} --help", pathOf(at)));
+}
+
 Error usageError(CLI::App& app, const CLI::ParseError& e) {
     const auto& at = *deepest(&app);
     bool group = !commandsOf(at).empty();
@@ -126,6 +160,7 @@ Error usageError(CLI::App& app, const CLI::ParseError& e) {
     auto see = fmt::format("see: {} --help", pathOf(at));
     if (!wrong.empty())
         return {ErrorCode::kInvalid, fmt::format("unexpected argument \"{}\"", wrong), see};
+    if (auto of_value = valueError(at, e.what())) return *of_value;
     return {ErrorCode::kInvalid, e.what(), see};
 }
 

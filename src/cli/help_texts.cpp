@@ -206,8 +206,8 @@ std::vector<HelpText> moreTexts() {
 const std::vector<HelpText>& allHelpTexts() {
     static const std::vector<HelpText> kTexts = [] {
         std::vector<HelpText> out;
-        for (auto&& part :
-             {moreTexts(), agentTexts(), executionTexts(), volumeTexts(), machineTexts()})
+        for (auto&& part : {moreTexts(), agentTexts(), executionTexts(), nodeTexts(), volumeTexts(),
+                            machineTexts()})
             out.insert(out.end(), part.begin(), part.end());
         return out;
     }();

@@ -13,8 +13,8 @@ bool isPlain(std::string_view text) {
     constexpr std::string_view kSafe =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-+() ,@";
     if (text.find_first_not_of(kSafe) != std::string_view::npos) return false;
-    bool letter_first = (text[0] >= 'a' && text[0] <= 'z') || (text[0] >= 'A' && text[0] <= 'Z') ||
-                        text[0] == '/';
+    bool letter_first =
+        (text[0] >= 'a' && text[0] <= 'z') || (text[0] >= 'A' && text[0] <= 'Z') || text[0] == '/';
     return letter_first && text.back() != ' ';
 }
 
@@ -71,8 +71,12 @@ void emit(std::string& out, const json::Value& value, int indent) {
         }
     } else if (const auto* array = value.if_array(); array != nullptr && !array->empty()) {
         for (const auto& element : *array) {
+            auto at = out.size();
             out += pad + "-";
             emitChild(out, element, indent + 2);
+            // "- key: …": a nested element begins on the line of its dash.
+            auto after = at + pad.size() + 1;
+            if (out[after] == '\n') out.replace(after, pad.size() + 3, " ");
         }
     } else {
         out += pad + scalar(value) + "\n";

@@ -56,7 +56,7 @@ int showReloaded(cli::Context& context, const json::Value& outcome) {
     for (const auto& name : waiting)
         context.warn(
             fmt::format("{} has changed and needs a restart", json::view(name.get_string())));
-    if (context.json())
+    if (context.format() != cli::OutputFormat::kTable)
         context.printValue(
             json::Object{{"status", "reloaded"}, {"needs_restart", std::move(waiting)}});
     else
@@ -78,7 +78,7 @@ int stopDaemon(cli::Context& context) {
                                  fmt::format("the daemon (pid {}) has not ended", running->pid)});
         os::pauseMs(kLookMs);
     }
-    if (context.json())
+    if (context.format() != cli::OutputFormat::kTable)
         context.printValue(
             json::Object{{"status", "stopped"}, {"pid", static_cast<std::int64_t>(running->pid)}});
     else

@@ -64,7 +64,7 @@ int buildImage(cli::Context& context, const std::string& language, const std::st
     };
     auto built = image::buildBaseImage(language, version, options, sink);
     if (!built) return context.fail(built.error());
-    if (context.json())
+    if (context.format() != cli::OutputFormat::kTable)
         context.printValue(json::Object{{"image", *built}});
     else
         context.print(fmt::format("Built image {}\n", *built));
@@ -92,7 +92,7 @@ int listImages(cli::Context& context) {
                                      {"status", status}});
     }
     if (context.format() == cli::OutputFormat::kTable)
-        context.print(table.str(context.width()));
+        context.print(table.str(context.width(), context.color()));
     else
         context.printValue(items);
     return 0;

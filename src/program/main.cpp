@@ -1,15 +1,18 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <string_view>
 
 #include "agent/manifest_schema.h"
 #include "cli/app.h"
 #include "client/http_service.h"
 #include "config/config_schema.h"
+#include "launcher/launcher.h"
 #include "net/tls/tunnel.h"
 #include "os/clock.h"
 #include "os/files.h"
 #include "program/node_main.h"
+#include "service/local/archive.h"
 
 namespace {
 
@@ -30,6 +33,9 @@ Result<net::HttpConnection::Connector> secureConnector() {
 }  // namespace
 
 int main(int argc, char** argv) {
+    // The daemon's helper, which it starts with a socket; not a command for people.
+    if (argc == 2 && std::string_view(argv[1]) == "launcher")
+        return launcher::serve(launcher::kSocket);
     auto& clock = os::systemClock();
     auto connect =
         [&clock](const cli::GlobalFlags& flags) -> Result<std::unique_ptr<service::Service>> {
@@ -49,6 +55,7 @@ int main(int argc, char** argv) {
     node.list_images = program::listImages;
     node.validate_config = program::validateConfig;
     node.dump_config = program::dumpConfig;
+    node.replay_archive = [](const std::string& bytes) { return service::replayArchive(bytes); };
     node.doctor = [connect](cli::Context& context) {
         return program::runDoctor(context, connect);
     };

@@ -70,7 +70,7 @@ int awaitReady(cli::Context& context, int read_fd, pid_t child, const std::strin
     auto word = os::readAll(read_fd, 4096, "daemon");
     if (word && word->starts_with("ok ")) {
         auto address = word->substr(3, word->find('\n') - 3);
-        if (context.json())
+        if (context.format() != cli::OutputFormat::kTable)
             context.printValue(json::Object{{"status", "started"},
                                             {"pid", static_cast<std::int64_t>(child)},
                                             {"address", address}});
@@ -155,7 +155,7 @@ int startDaemon(cli::Context& context, const cli::NodeCommands::Start& how) {
 int validateConfig(cli::Context& context) {
     auto config = loadConfig(context.flags, true);
     if (!config) return context.fail(config.error());
-    if (context.json())
+    if (context.format() != cli::OutputFormat::kTable)
         context.printValue(json::Object{{"valid", true}});
     else
         context.print("The configuration is valid\n");
