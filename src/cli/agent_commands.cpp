@@ -1,63 +1,24 @@
-// aegis agent deploy | list | get | pause | resume | delete
+// aegis agent deploy | list | get | pause | resume | delete | diff | init
 
-#include <dirent.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <memory>
 
 #include "base/ids.h"
+#include "cli/agent_files.h"
 #include "cli/commands.h"
+#include "cli/manifest_files.h"
 #include "cli/table.h"
 #include "cli/yaml_out.h"
-#include "os/files.h"
 #include "text/escape.h"
 
 namespace aegis::cli {
 namespace {
 
-constexpr std::uint64_t kMaxFileBytes = 8U << 20U;  // the daemon's own limit is lower and says so
-
 std::string str(const json::Value& record, std::string_view key) {
     return std::string(json::getString(record, key));
-}
-
-/// The manifest files in a directory: *.yaml and *.yml, by name, not below it.
-Result<std::vector<std::string>> filesIn(const std::string& path) {
-    DIR* dir = ::opendir(path.c_str());
-    if (dir == nullptr) return errnoError(errno, path);
-    std::vector<std::string> out;
-    while (const dirent* entry = ::readdir(dir)) {
-        std::string_view name(entry->d_name);
-        if (name.ends_with(".yaml") || name.ends_with(".yml"))
-            out.push_back(fmt::format("{}/{}", path, name));
-    }
-    ::closedir(dir);
-    std::ranges::sort(out);
-    if (out.empty())
-        return {ErrorCode::kInvalid, fmt::format("{}: holds no .yaml or .yml file", path)};
-    return out;
-}
-
-Result<std::vector<service::ManifestFile>> readManifests(const std::vector<std::string>& names) {
-    std::vector<service::ManifestFile> out;
-    for (const auto& name : names) {
-        struct stat st {};
-        std::vector<std::string> files{name};
-        if (name != "-" && ::stat(name.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) {
-            AEGIS_TRY(files, filesIn(name));
-        }
-        for (const auto& file : files) {
-            auto text = file == "-" ? os::readAll(0, kMaxFileBytes, "stdin")
-                                    : os::readFile(file, kMaxFileBytes);
-            // A local file that cannot be read is a usage error, whatever the reason.
-            if (!text) return Error(ErrorCode::kInvalid, text.error().message);
-            out.push_back({file == "-" ? "stdin" : file, std::move(*text)});
-        }
-    }
-    return out;
 }
 
 int deploy(Context& context, const std::vector<std::string>& names, bool validate_only) {
@@ -68,12 +29,7 @@ int deploy(Context& context, const std::vector<std::string>& names, bool validat
     auto result = service->deploy({}, *files, validate_only);
     if (!result) return context.fail(result.error());
     const auto& items = itemsOf(*result);
-    for (const auto& item : items) {
-        const auto* warnings = json::find(item, "warnings");
-        if (warnings == nullptr || !warnings->is_array()) continue;
-        for (const auto& w : warnings->get_array())
-            context.warn(std::string(json::view(w.as_string())));
-    }
+    printDeployWarnings(context, items);
     if (context.format() != OutputFormat::kTable) {
         context.printValue(items.size() == 1 ? items.front() : json::Value(items));
         return 0;
@@ -119,19 +75,19 @@ void printAgents(Context& context, const json::Array& items, bool wide) {
     Table table(header);
     for (const auto& item : items) {
         const auto* runtime = json::find(item, "runtime");
-        std::vector<std::string> row{
-            wide ? str(item, "id") : shortId(str(item, "id")), str(item, "name"),
-            str(item, "status"), runtime == nullptr ? "" : str(*runtime, "isolation"),
-            labelsText(item)};
+        std::vector<std::string> row{wide ? str(item, "id") : shortId(str(item, "id")),
+                                     str(item, "name"), str(item, "status"),
+                                     runtime == nullptr ? "" : str(*runtime, "isolation"),
+                                     labelsText(item)};
         if (wide) {
             auto created = UtcTime::parse(json::getString(item, "created_at"));
             auto age = created ? ageText(context.clock().utc().ms - created->ms) : "";
-            row.insert(row.begin() + 4, {str(item, "version"),
-                                         std::to_string(json::getInt(item, "revision")), age});
+            row.insert(row.begin() + 4,
+                       {str(item, "version"), std::to_string(json::getInt(item, "revision")), age});
         }
         table.row(std::move(row));
     }
-    context.print(table.str(context.width()));
+    context.print(table.str(context.width(), context.color()));
 }
 
 int list(Context& context, ListFlags& flags) {
@@ -140,10 +96,16 @@ int list(Context& context, ListFlags& flags) {
     flags.query.labels = std::move(*labels);
     auto* service = context.service();
     if (service == nullptr) return context.serviceExit();
-    return show(context, service->listAgents({}, flags.query), [&](const json::Value& page) {
-        const auto& items = itemsOf(page);
+    auto all = collectPages(flags.query.limit, [&](int limit, const std::string& cursor) {
+        flags.query.limit = limit;
+        flags.query.cursor = cursor;
+        return service->listAgents({}, flags.query);
+    });
+    return show(context, all, [&](const json::Value& list) {
+        const auto& items = list.get_array();
         if (flags.quiet) {
-            for (const auto& item : items) context.print(str(item, "id") + "\n");
+            for (const auto& item : items)
+                context.print(str(item, "id") + "\n");
         } else if (context.format() != OutputFormat::kTable) {
             context.printValue(json::Value(items));
         } else {
@@ -171,8 +133,8 @@ int get(Context& context, const std::string& agent, int revision) {
         }
         context.print(yamlText(head));
         context.print("\nManifest:\n");
-        context.print(text::escapeControl(json::getString(record, "manifest_yaml"),
-                                          text::Lines::kKeep));
+        context.print(
+            text::escapeControl(json::getString(record, "manifest_yaml"), text::Lines::kKeep));
     });
 }
 
@@ -183,18 +145,22 @@ int change(Context& context, const std::vector<std::string>& agents, Change func
            std::string_view verb) {
     auto* service = context.service();
     if (service == nullptr) return context.serviceExit();
+    int worst = 0;
     json::Array records;
     for (const auto& agent : agents) {
         auto record = (service->*function)({}, agent);
-        if (!record) return context.fail(record.error());
+        if (!record) {
+            // The others all the same: what was done for one does not depend on the order.
+            worst = std::max(worst, context.fail(record.error()));
+            continue;
+        }
         if (context.format() == OutputFormat::kTable)
             context.print(fmt::format("{} agent \"{}\" (id: {})\n", verb, str(*record, "name"),
                                       str(*record, "id")));
         records.push_back(std::move(*record));
     }
-    if (context.format() != OutputFormat::kTable)
-        context.printValue(records.size() == 1 ? records.front() : json::Value(records));
-    return 0;
+    if (context.format() != OutputFormat::kTable) printNamed(context, records, agents.size());
+    return worst;
 }
 
 int remove(Context& context, const std::vector<std::string>& agents) {
@@ -209,6 +175,37 @@ int remove(Context& context, const std::vector<std::string>& agents) {
         }
     }
     return change(context, agents, &service::Service::deleteAgent, "Deleted");
+}
+
+}  // namespace
+
+void printDeployWarnings(const Context& context, const json::Array& items) {
+    for (const auto& item : items) {
+        const auto* warnings = json::find(item, "warnings");
+        if (warnings == nullptr || !warnings->is_array()) continue;
+        for (const auto& w : warnings->get_array())
+            context.warn(std::string(json::view(w.as_string())));
+    }
+}
+
+namespace {
+
+void addFileCommands(CLI::App& group, Context& context) {
+    auto files = std::make_shared<std::vector<std::string>>();
+    auto* command = group.add_subcommand("diff", "Show what a deploy would change");
+    command->add_option("file", *files, "Manifest files, directories, or - for stdin")->required();
+    command->callback([&context, files] {
+        context.action = [&context, files] { return diffManifests(context, *files); };
+    });
+
+    auto name = std::make_shared<std::string>();
+    auto file = std::make_shared<std::string>();
+    command = group.add_subcommand("init", "Write a commented starter manifest");
+    command->add_option("name", *name, "The agent's name (default my-agent), or - for stdout");
+    command->add_option("-f,--file", *file, "Where to (default <name>.yaml), or - for stdout");
+    command->callback([&context, name, file] {
+        context.action = [&context, name, file] { return initManifest(context, *name, *file); };
+    });
 }
 
 }  // namespace
@@ -232,7 +229,7 @@ void addAgentCommands(CLI::App& app, Context& context) {
         ->check(CLI::IsMember({"deployed", "paused", "archived"}));
     command->add_option("--label", flags->labels, "Only agents with this label (key=value)");
     command->add_option("--limit", flags->query.limit, "At most so many")
-        ->check(CLI::Range(1, 10'000));
+        ->check(CLI::Range(1, kMostListed));
     command->add_flag("--all", flags->query.all, "Archived agents too");
     command->add_flag("-q,--quiet", flags->quiet, "Only ids");
     command->add_flag("--wide", flags->wide, "Full ids, version, revision and age");
@@ -262,6 +259,7 @@ void addAgentCommands(CLI::App& app, Context& context) {
         return change(context, *agents, &service::Service::resumeAgent, "Resumed");
     });
     add("delete", "Archive an agent", [&context, agents] { return remove(context, *agents); });
+    addFileCommands(*group, context);
 }
 
 }  // namespace aegis::cli

@@ -1,6 +1,9 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "cli/commands.h"
+#include "cli/yaml_out.h"
 
 namespace aegis::cli {
 
@@ -19,6 +22,45 @@ const json::Array& itemsOf(const json::Value& list) {
     static const json::Array kNone;
     const auto* items = json::find(list, "items");
     return items != nullptr && items->is_array() ? items->get_array() : kNone;
+}
+
+Result<json::Value> collectPages(int limit, const PageSource& page) {
+    constexpr int kPage = 1000;  // the daemon's own limit
+    json::Array all;
+    std::string cursor;
+    while (true) {
+        int left = limit - static_cast<int>(all.size());
+        AEGIS_TRY(auto got, page(limit == 0 ? 0 : std::min(left, kPage), cursor));
+        const auto& items = itemsOf(got);
+        all.insert(all.end(), items.begin(), items.end());
+        cursor = json::getString(got, "next_cursor");
+        bool enough = limit != 0 && all.size() >= static_cast<std::size_t>(limit);
+        if (cursor.empty() || items.empty() || enough) return json::Value(std::move(all));
+    }
+}
+
+Result<std::optional<UtcTime>> parseSince(const std::string& text, UtcTime now) {
+    if (text.empty()) return std::optional<UtcTime>();
+    auto ms = parseDurationMs(text);
+    auto since = ms ? std::optional(UtcTime{now.ms - *ms}) : UtcTime::parse(text);
+    if (!since)
+        return {ErrorCode::kInvalid,
+                fmt::format("--since {}: expected a duration like 1h or a time", text)};
+    return since;
+}
+
+void printNamed(const Context& context, const json::Array& records, std::size_t named) {
+    if (named != 1)
+        context.printValue(records);
+    else if (!records.empty())
+        context.printValue(records.front());
+}
+
+void printStreamed(const Context& context, const json::Value& record) {
+    if (context.format() == OutputFormat::kYaml)
+        context.print("---\n" + yamlText(record));
+    else
+        context.print(json::dump(record) + "\n");
 }
 
 std::string ageText(std::int64_t ms) {

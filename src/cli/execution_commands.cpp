@@ -3,19 +3,24 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <csignal>
+#include <cstdlib>
 #include <memory>
 
 #include "base/ids.h"
+#include "cli/color.h"
 #include "cli/commands.h"
+#include "cli/execution_logs.h"
+#include "cli/patience.h"
 #include "cli/table.h"
 #include "cli/watch_lines.h"
 #include "os/clock.h"
+#include "os/interrupt.h"
 #include "text/escape.h"
 
 namespace aegis::cli {
 namespace {
 
-constexpr std::int64_t kPatienceMs = 60'000;
 constexpr int kWaitTimedOut = 8;
 
 std::string str(const json::Value& record, std::string_view key) {
@@ -54,21 +59,21 @@ int list(Context& context, ListFlags& flags) {
     auto labels = parseLabels(flags.labels);
     if (!labels) return context.fail(labels.error());
     flags.query.labels = std::move(*labels);
-    if (!flags.since.empty()) {
-        auto ms = parseDurationMs(flags.since);
-        flags.query.since = ms ? std::optional(UtcTime{context.clock().utc().ms - *ms})
-                               : UtcTime::parse(flags.since);
-        if (!flags.query.since)
-            return context.fail({ErrorCode::kInvalid,
-                                 fmt::format("--since {}: expected a duration like 1h or a time",
-                                             flags.since)});
-    }
+    auto since = parseSince(flags.since, context.clock().utc());
+    if (!since) return context.fail(since.error());
+    flags.query.since = *since;
     auto* service = context.service();
     if (service == nullptr) return context.serviceExit();
-    return show(context, service->listExecutions({}, flags.query), [&](const json::Value& page) {
-        const auto& items = itemsOf(page);
+    auto all = collectPages(flags.query.limit, [&](int limit, const std::string& cursor) {
+        flags.query.limit = limit;
+        flags.query.cursor = cursor;
+        return service->listExecutions({}, flags.query);
+    });
+    return show(context, all, [&](const json::Value& list) {
+        const auto& items = list.get_array();
         if (flags.quiet) {
-            for (const auto& item : items) context.print(str(item, "id") + "\n");
+            for (const auto& item : items)
+                context.print(str(item, "id") + "\n");
             return;
         }
         if (context.format() != OutputFormat::kTable) {
@@ -84,7 +89,7 @@ int list(Context& context, ListFlags& flags) {
                        started ? started->rfc3339Seconds() : "",
                        durationOf(item, context.clock().utc())});
         }
-        context.print(table.str(context.width()));
+        context.print(table.str(context.width(), context.color()));
     });
 }
 
@@ -104,7 +109,7 @@ std::string validationText(const json::Value& iteration) {
     return out;
 }
 
-std::string recordText(const json::Value& record, UtcTime now) {
+std::string recordText(const json::Value& record, UtcTime now, bool color) {
     std::string out;
     auto line = [&](std::string_view name, std::string_view value) {
         if (!value.empty()) out += fmt::format("{:<12}{}\n", name, text::escapeControl(value));
@@ -112,7 +117,8 @@ std::string recordText(const json::Value& record, UtcTime now) {
     line("Execution:", json::getString(record, "id"));
     line("Agent:", fmt::format("{} (revision {})", str(record, "agent_name"),
                                json::getInt(record, "agent_revision")));
-    line("Status:", json::getString(record, "status"));
+    auto status = json::getString(record, "status");
+    out += fmt::format("{:<12}{}\n", "Status:", painted(status, statusColor(status), color));
     if (const auto* error = json::find(record, "error"); error != nullptr && error->is_object())
         line("Error:", fmt::format("{}: {}", str(*error, "code"), str(*error, "message")));
     line("Created:", json::getString(record, "created_at"));
@@ -149,94 +155,33 @@ int get(Context& context, const std::string& id) {
     if (service == nullptr) return context.serviceExit();
     return show(context, service->getExecution({}, id), [&](const json::Value& record) {
         if (context.format() == OutputFormat::kTable)
-            context.print(recordText(record, context.clock().utc()));
+            context.print(recordText(record, context.clock().utc(), context.color()));
         else
             context.printValue(record);
     });
 }
 
-std::string toolText(const json::Value& tool) {
-    auto line = "  Tool: " + text::escapeControl(json::getString(tool, "tool"));
-    if (auto summary = text::escapeControl(json::getString(tool, "summary")); !summary.empty())
-        line += " " + summary;
-    const auto* exit_code = json::find(tool, "exit_code");
-    bool exited = exit_code != nullptr && exit_code->is_int64();
-    if (exited && exit_code->get_int64() != 0)
-        line += fmt::format(" -> exit {}", exit_code->get_int64());
-    else if (auto reason = json::getString(tool, "reason"); !reason.empty() && !exited)
-        line += " -> " + text::escapeControl(reason);
-    return line + "\n";
-}
-
-std::string logText(const json::Value& log, bool only_stderr) {
-    if (only_stderr) return keep(json::getString(log, "stderr"));
-    std::string out = fmt::format("=== Iteration {} ({}) ===\n", json::getInt(log, "iteration"),
-                                  str(log, "status"));
-    const auto* tools = json::find(log, "tool_calls");
-    if (tools != nullptr && tools->is_array())
-        for (const auto& tool : tools->get_array()) out += toolText(tool);
-    auto section = [&](std::string_view title, std::string_view text) {
-        if (text.empty()) return;
-        out += fmt::format("--- {} ---\n{}", title, keep(text));
-        if (!text.ends_with('\n')) out += '\n';
-    };
-    auto output = json::getString(log, "output");
-    auto standard_output = json::getString(log, "stdout");
-    section("output", output);
-    // The managed bootstrap prints its final message: once is enough.
-    bool same = standard_output == output || standard_output == std::string(output) + "\n";
-    if (!same) section("stdout", standard_output);
-    section("stderr", json::getString(log, "stderr"));
-    if (const auto* error = json::find(log, "error"); error != nullptr && error->is_object())
-        section("error", json::getString(*error, "message"));
-    return out;
-}
-
-struct LogFlags {
-    std::string id;
-    int iteration = 0;
-    bool only_stderr = false;
-};
-
-int logs(Context& context, const LogFlags& flags) {
-    auto* service = context.service();
-    if (service == nullptr) return context.serviceExit();
-    auto result = service->executionLogs({}, flags.id, flags.iteration);
-    return show(context, result, [&](const json::Value& all) {
-        if (context.format() != OutputFormat::kTable) {
-            context.printValue(all);
-            return;
-        }
-        bool first = true;
-        for (const auto& log : all.as_array()) {
-            if (!std::exchange(first, false) && !flags.only_stderr) context.print("\n");
-            context.print(logText(log, flags.only_stderr));
-        }
-    });
-}
-
-/// Waits for one execution's end; its exit code, 8 when the time ran out.
-int waitFor(Context& context, service::Service& service, const std::string& id, Deadline deadline,
-            std::string& status) {
-    std::uint64_t after = 0;
+/// Waits for one execution's end; its exit code, 8 when the time ran out. A daemon that restarts
+/// meanwhile is waited for.
+Result<int> waitFor(Context& context, service::Service& service, const std::string& id,
+                    Deadline deadline) {
     constexpr std::int64_t kPieceMs = 200;
     while (true) {
-        auto record = service.getExecution({}, id);
-        if (!record) return context.fail(record.error());
-        status = str(*record, "status");
+        AEGIS_TRY(auto record, patiently(context.clock(), deadline,
+                                         [&] { return service.getExecution({}, id); }));
+        auto status = str(record, "status");
         if (status != "pending" && status != "running") return exitCodeOf(status);
         if (deadline.passed(context.clock().boot())) return kWaitTimedOut;
         if (deadline.isNever()) {
-            auto watched = service.watchExecution({}, id, after, kPatienceMs,
-                                                  [](const json::Value&) { return true; });
-            if (!watched) return context.fail(watched.error());
+            AEGIS_CHECK(service.watchExecution({}, id, 0, kPatienceMs,
+                                               [](const json::Value&) { return true; }));
         } else {
             os::pauseMs(std::min(kPieceMs, deadline.leftMs(context.clock().boot())));
         }
     }
 }
 
-int wait(Context& context, const std::vector<std::string>& ids, const std::string& timeout) {
+int wait(Context& context, const std::vector<std::string>& references, const std::string& timeout) {
     auto deadline = Deadline::never();
     if (!timeout.empty()) {
         auto ms = parseDurationMs(timeout);
@@ -246,24 +191,31 @@ int wait(Context& context, const std::vector<std::string>& ids, const std::strin
                  fmt::format("--timeout {}: expected a duration like 30s", timeout)});
         deadline = Deadline::in(context.clock().boot(), *ms);
     }
+    os::SignalWatcher watcher({SIGINT}, [](int) { std::_Exit(130); });
     auto* service = context.service();
     if (service == nullptr) return context.serviceExit();
+    // All of them first: a misspelt one is told at once, and "@last" stays the one it is now.
+    std::vector<std::string> ids;
+    for (const auto& reference : references) {
+        auto record = service->getExecution({}, reference);
+        if (!record) return context.fail(record.error());
+        ids.push_back(str(*record, "id"));
+    }
     int worst = 0;
     json::Array records;
     for (const auto& id : ids) {
-        std::string status;
-        int code = waitFor(context, *service, id, deadline, status);
-        if (status.empty()) return code;
-        worst = std::max(worst, code);
-        auto record = service->getExecution({}, id);
+        auto code = waitFor(context, *service, id, deadline);
+        if (!code) return context.fail(code.error());
+        worst = std::max(worst, *code);
+        auto record = patiently(context.clock(), Deadline::never(),
+                                [&] { return service->getExecution({}, id); });
         if (!record) return context.fail(record.error());
         if (context.format() == OutputFormat::kTable)
-            context.print(fmt::format("Execution {} {}\n", str(*record, "id"), status));
+            context.print(fmt::format("Execution {} {}\n", id, str(*record, "status")));
         records.push_back(std::move(*record));
     }
-    if (context.format() != OutputFormat::kTable)
-        context.printValue(records.size() == 1 ? records.front() : json::Value(records));
-    if (worst == kWaitTimedOut) context.note("error: the time ran out");
+    if (context.format() != OutputFormat::kTable) printNamed(context, records, ids.size());
+    if (worst == kWaitTimedOut) context.fail({ErrorCode::kTimeout, "the time ran out"});
     return worst;
 }
 
@@ -282,8 +234,7 @@ int cancel(Context& context, const std::vector<std::string>& ids) {
             context.print(fmt::format("Cancelled execution {}\n", str(*record, "id")));
         records.push_back(std::move(*record));
     }
-    if (context.format() != OutputFormat::kTable && !records.empty())
-        context.printValue(records.size() == 1 ? records.front() : json::Value(records));
+    if (context.format() != OutputFormat::kTable) printNamed(context, records, ids.size());
     return worst;
 }
 
@@ -296,7 +247,7 @@ void addListCommand(CLI::App& group, Context& context) {
     command->add_option("--since", flags->since, "Created since (1h, or a time)");
     command->add_option("--label", flags->labels, "Only with this label (key=value)");
     command->add_option("--limit", flags->query.limit, "At most so many (default 50)")
-        ->check(CLI::Range(1, 1000));
+        ->check(CLI::Range(1, kMostListed));
     command->add_flag("-q,--quiet", flags->quiet, "Only ids");
     command->callback([&context, flags] {
         context.action = [&context, flags] { return list(context, *flags); };
@@ -314,25 +265,22 @@ void addExecutionCommands(CLI::App& app, Context& context) {
     auto id = std::make_shared<std::string>();
     auto* command = group->add_subcommand("get", "Show an execution");
     command->add_option("id", *id, kReference)->required();
-    command->callback([&context, id] {
-        context.action = [&context, id] { return get(context, *id); };
-    });
+    command->callback(
+        [&context, id] { context.action = [&context, id] { return get(context, *id); }; });
 
-    auto log_flags = std::make_shared<LogFlags>();
-    command = group->add_subcommand("logs", "Show outputs and tool calls of the iterations");
-    command->add_option("id", log_flags->id, kReference)->required();
-    command->add_option("--iteration", log_flags->iteration, "Only this iteration")
-        ->check(CLI::PositiveNumber);
-    command->add_flag("--stderr", log_flags->only_stderr, "Only the container's stderr");
-    command->callback([&context, log_flags] {
-        context.action = [&context, log_flags] { return logs(context, *log_flags); };
-    });
+    addLogsCommand(*group, context);
 
     auto cancel_too = std::make_shared<bool>(false);
     command = group->add_subcommand("watch", "Stream an execution's events from the first");
     command->add_option("id", *id, kReference)->required();
-    command->add_flag("--cancel-on-interrupt", *cancel_too, "Ctrl-C cancels the execution");
-    command->callback([&context, id, cancel_too] {
+    auto* cancel_flag =
+        command->add_flag("--cancel-on-interrupt", *cancel_too, "Ctrl-C cancels the execution");
+    auto detach = std::make_shared<bool>(false);
+    command
+        ->add_flag("--detach-on-interrupt", *detach,
+                   "Ctrl-C leaves the execution running (default)")
+        ->excludes(cancel_flag);
+    command->callback([&context, id, cancel_too, detach] {
         context.action = [&context, id, cancel_too] {
             return watchToEnd(context, {*id, *cancel_too, false});
         };
@@ -349,9 +297,8 @@ void addExecutionCommands(CLI::App& app, Context& context) {
 
     command = group->add_subcommand("cancel", "Stop executions");
     command->add_option("id", *ids, kReference)->required();
-    command->callback([&context, ids] {
-        context.action = [&context, ids] { return cancel(context, *ids); };
-    });
+    command->callback(
+        [&context, ids] { context.action = [&context, ids] { return cancel(context, *ids); }; });
 }
 
 }  // namespace aegis::cli
