@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The Python packages that the end-to-end tests use (tests/requirements.txt), in a virtual
-# environment of their own: build/test-venv, or $AEGIS_TEST_VENV. Does nothing when it is there already.
+# environment of their own: build/test-venv, or $AEGIS_TEST_VENV. Does nothing when it is there
+# already.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${AEGIS_TEST_VENV:-build/test-venv}

@@ -13,7 +13,7 @@ namespace aegis::api {
 namespace {
 
 /// What every path may answer: bad queries, refused clients, and what may befall any of them.
-constexpr std::array kCommonErrors{400, 401, 403, 413, 500, 503};
+constexpr std::array kCommonErrors{400, 401, 403, 408, 413, 414, 431, 500, 503};
 
 json::Value reference(std::string_view schema) {
     if (schema == "any") return json::Object{};

@@ -70,7 +70,8 @@ constexpr std::array kObjectList{
     SchemaText{"DeployedAgent", AEGIS_AGENT_FIELDS AEGIS_MANIFEST_FIELDS
                "result DeployResult\n warnings text[]"},
     SchemaText{"ValidatedAgent",
-               "name text\n result DeployResult\n warnings text[]\n manifest Manifest"},
+               "name text\n result DeployResult\n warnings text[]\n manifest_yaml text\n"
+               "manifest Manifest"},
     SchemaText{"AgentPage", "items AgentSummary[]\n count int\n next_cursor text|null"},
     SchemaText{"DeployedList", "items DeployedAgent[]\n count int"},
     SchemaText{"ValidatedList", "items ValidatedAgent[]\n count int"},

@@ -239,7 +239,7 @@ void Connection::refuse(const Refusal& refusal) {
 /// Closing with unread input makes the kernel send a reset, which can overtake the answer: say that
 /// no more is coming, then take what the client still sends.
 void Connection::drain() {
-    setPhase(Phase::kReading);
+    setPhase(Phase::kLingering);
     ::shutdown(socket.get(), SHUT_WR);
     auto deadline = in(server_.stopping() ? 0 : kDrainMs);
     std::size_t total = 0;

@@ -40,7 +40,7 @@ class Server::Impl {
 
   private:
     std::size_t live() const { return connections_.size() - evicted_; }
-    void evictOne();
+    bool evictOne();
 
     os::Fd listener_;
     std::string unix_path_;
@@ -61,8 +61,9 @@ class Connection {
     void run();
 
     // For the server, under its mutex.
-    /// kFresh: nothing has come yet; kHead: part of a head; kReading: the rest of the request.
-    enum class Phase : std::uint8_t { kFresh, kIdle, kHead, kReading, kHandling };
+    /// kFresh: nothing has come yet; kHead: part of a head; kReading: the rest of the request;
+    /// kLingering: the last answer is out.
+    enum class Phase : std::uint8_t { kFresh, kIdle, kHead, kReading, kHandling, kLingering };
     Phase phase = Phase::kFresh;
     BootTime since;  ///< of the phase
     bool evicted = false;

@@ -66,7 +66,8 @@ void Server::Impl::begin(os::Fd socket, std::string peer) {
         if (stopped_) return;
         auto general = options.max_connections -
                        std::min(options.reserved_connections, options.max_connections);
-        if (live() >= general) evictOne();
+        while (live() >= general && evictOne()) {
+        }
         if (live() >= options.max_connections) return turnAway(socket);
         connection = std::make_shared<Connection>(*this, std::move(socket), std::move(peer));
         connection->in_reserve = live() >= general;
@@ -80,24 +81,29 @@ void Server::Impl::begin(os::Fd socket, std::string peer) {
 
 /// Makes room: asks the connection that has been waiting longest between requests to close (one
 /// already in its receive buffer is still served), else the one that has been longest without
-/// finishing its request's head, if that is longer than an honest client takes.
-void Server::Impl::evictOne() {
+/// finishing its request's head, if that is longer than an honest client takes. One that has had
+/// its last answer counts as idle. False if there is none to ask.
+bool Server::Impl::evictOne() {
     using Phase = Connection::Phase;
     BootTime slow{os::systemClock().boot().ns - kHonestHeadMs * 1'000'000};
     Connection* oldest = nullptr;
+    bool oldest_idle = false;
     for (auto* c : connections_) {
         if (c->evicted) continue;
-        bool idle = c->phase == Phase::kIdle;
+        bool idle = c->phase == Phase::kIdle || c->phase == Phase::kLingering;
         bool headless = c->phase == Phase::kFresh || c->phase == Phase::kHead;
         if (!idle && !(headless && c->since < slow)) continue;
-        bool better = oldest == nullptr || (idle && oldest->phase != Phase::kIdle) ||
-                      (idle == (oldest->phase == Phase::kIdle) && c->since < oldest->since);
-        if (better) oldest = c;
+        bool better = oldest == nullptr || idle > oldest_idle ||
+                      (idle == oldest_idle && c->since < oldest->since);
+        if (!better) continue;
+        oldest = c;
+        oldest_idle = idle;
     }
-    if (oldest == nullptr) return;
+    if (oldest == nullptr) return false;
     oldest->evicted = true;
     ++evicted_;
     ::shutdown(oldest->socket.get(), SHUT_RD);
+    return true;
 }
 
 bool Server::Impl::admits(const Connection& connection, std::string_view method,

@@ -167,10 +167,6 @@ void Actor::settle() {
     if (!settled()) return;
     answerGuests();
     if (isTerminal(state_.status)) {
-        log(LogLevel::kInfo, "execution ended",
-            {{"execution_id", context_.id.str()},
-             {"status", std::string(statusName(state_.status))},
-             {"iterations", std::to_string(state_.iteration)}});
         halted_ = true;
         cancelAll();
         end(End::kTerminal);

@@ -189,8 +189,6 @@ Status Runner::submit(Submission submission) {
         if (stopping_) return stoppingError();
     }
     auto id = submission.context.id;
-    log(LogLevel::kInfo, "execution accepted",
-        {{"execution_id", id.str()}, {"agent", submission.context.agent_name}});
     // Shared with the callback, which outlives this call if the wait below is given up.
     auto promise = std::make_shared<std::promise<Status>>();
     auto future = promise->get_future();

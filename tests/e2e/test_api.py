@@ -180,10 +180,16 @@ class Session(Case):
         keeper = agent("keeper", volumes=[workspace(storage_class="persistent")])
         del keeper["spec"]["volumes"][0]["ttl_hours"]
         self.ask("POST", "/v1/agents", json.dumps(keeper), 201, {"Content-Type": "text/yaml"})
-        self.say({"content": "done"})
+        self.say(turns([call("fs.write", path="/workspace/a", content="text")], "done"))
         self.node.wait(self.ask("POST", "/v1/agents/keeper/execute", expect=201)["id"])
         volume = self.ask("GET", "/v1/volumes")["items"][0]["id"]
         self.assertEqual(self.ask("GET", f"/v1/volumes/{volume}")["name"], "workspace")
+        self.ask("GET", f"/v1/volumes/{volume}/files")
+        self.assertEqual(self.ask("GET", f"/v1/volumes/{volume}/files/a"), b"text")
+        self.ask("GET", f"/v1/volumes/{volume}/files/a?stat=true")
+        self.error("GET", f"/v1/volumes/{volume}/files/none", 404, "not_found")
+        self.ask("GET", f"/v1/executions/{execution}/export")
+        self.ask("GET", f"/v1/executions/{execution}/replay")
         self.ask("DELETE", f"/v1/volumes/{volume}", expect=204)
         self.error("GET", f"/v1/volumes/{NOBODY}", 404, "not_found")
         self.ask("DELETE", f"/v1/executions/{execution}", expect=204)

@@ -56,9 +56,9 @@ class Contract:
     def check(self, method, path, status, media, body):
         """AssertionError unless the document allows exactly this answer."""
         name, operation = self.operation(method, path)
-        what = f"{method} {path} -> {status}"
+        what = f"{method} {path[:200]} -> {status}"
         if operation is None:
-            if status not in (403, 404, 405, 401, 414, 204):
+            if status not in (204, 401, 403, 404, 405):
                 raise AssertionError(f"{what}: not in the document")
             return
         answer = operation["responses"].get(str(status))
