@@ -77,7 +77,7 @@ std::optional<std::string> nearest(std::string_view word, const std::vector<std:
     for (const auto& name : names) {
         if (length > 1 && name.starts_with(word)) return name;
     }
-    return text::closest(word, names, length < 4 ? 1 : length < 8 ? 2 : 3);
+    return text::closest(word, names, length < 5 ? 1 : length < 8 ? 2 : 3);
 }
 
 /// "did you mean list?", else all there are, else where to look.
