@@ -13,7 +13,10 @@ Result<std::map<std::string, std::string>> parseLabels(const std::vector<std::st
         auto equals = pair.find('=');
         if (equals == std::string::npos || equals == 0)
             return {ErrorCode::kInvalid, fmt::format("--label {}: expected key=value", pair)};
-        out[pair.substr(0, equals)] = pair.substr(equals + 1);
+        auto [at, fresh] = out.emplace(pair.substr(0, equals), pair.substr(equals + 1));
+        if (!fresh && at->second != pair.substr(equals + 1))
+            return {ErrorCode::kInvalid, fmt::format("--label {}: {} was given as {} already", pair,
+                                                     at->first, at->second)};
     }
     return out;
 }

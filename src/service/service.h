@@ -129,8 +129,8 @@ class Service {
                                   std::uint64_t after, std::int64_t patience_ms,
                                   const EventCallback& callback) = 0;
 
-    /// A page in commit order: {"items":[event + "agent_name", "cursor"],"next_cursor"}. One that is
-    /// not full ends at the newest event; "next_cursor" goes on from it then too.
+    /// A page in commit order: {"items":[event + "agent_name", "cursor"],"next_cursor"}. One that
+    /// is not full ends at the newest event; "next_cursor" goes on from it then too.
     virtual Result<json::Value> nodeEvents(const Principal& who, const NodeEventQuery& query) = 0;
     /// Every event behind the cursor, live, until the callback returns false; none is skipped or
     /// repeated. Re-joins by itself where the transport breaks, for at most `patience`.

@@ -72,7 +72,7 @@ class Normaliser:
 
     def __call__(self, text):
         # YAML quotes the ids that would else be numbers.
-        text = re.sub(rf'^(\s*\w+: )"({UUID})"$', r"\1\2", text)
+        text = re.sub(rf'^([\s-]*\w+: )"({UUID})"$', r"\1\2", text, flags=re.MULTILINE)
         text = re.sub(UUID, lambda m: f"{{uuid{self.number(m[0])}}}", text)
         text = re.sub(SHORT, lambda m: f"{{short{self.number(m[0][:-3])}}}", text)
         text = text.replace(self.folder, "{dir}").replace(self.node.dir, "{node}")

@@ -170,7 +170,12 @@ Result<json::Value> LocalService::getAgent(const Principal&, const std::string& 
                                            int revision) {
     AEGIS_TRY(auto record, resolveAgent(agent));
     if (revision != 0 && revision != record.revision) {
-        AEGIS_TRY(record, p_.registry.revision(record.id, revision));
+        auto older = p_.registry.revision(record.id, revision);
+        if (!older && older.error().code == ErrorCode::kNotFound)
+            return Error(ErrorCode::kNotFound,
+                         fmt::format("agent \"{}\" has no revision {}", record.name, revision),
+                         fmt::format("the newest is {}", record.revision));
+        AEGIS_TRY(record, std::move(older));
     }
     return json::Value(agentRecord(record, true));
 }
