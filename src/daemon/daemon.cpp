@@ -174,9 +174,9 @@ void Daemon::Parts::makeCore() {
     store->journal().observe([this](const ExecutionId& id, const AgentId& agent,
                                     const std::vector<execution::Event>& events) {
         metrics->onEvents(id, events);
+        telemetry::logEvents(id, agent, events);
         hub.publish(id, agent, events);
         feed->poke();
-        telemetry::logEvents(id, agent, events);
     });
     health = std::make_unique<Health>(*runner, std::string(agent::name(facts.default_isolation)),
                                       options.data_dir, clock);
@@ -371,9 +371,12 @@ void waitForStop(Daemon& daemon) {
     while (true) {
         int signal = 0;
         if (::sigwait(&set, &signal) != 0 || signal != SIGHUP) return;
-        if (auto done = daemon.reload(); !done)
-            log(LogLevel::kError, "the configuration was not applied",
-                {{"error", done.error().message}});
+        auto done = daemon.reload();
+        if (done) continue;
+        log(LogLevel::kError, "the configuration was not applied",
+            {{"error", done.error().message}});
+        for (const auto& detail : done.error().details)
+            log(LogLevel::kError, "a problem in the configuration", {{"problem", detail.str()}});
     }
 }
 
