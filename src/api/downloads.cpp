@@ -53,7 +53,7 @@ void ApiRoutes::volumeFiles(Call& call) {
     std::string path = call.captured.size() > 1 ? call.captured[1] : "";
     auto after = call.request.query.get("after");
     auto found = service_.volumeFiles(call.who, call.captured[0], path, std::string(after));
-    bool content = found && json::getString(*found, "type") == "file" &&
+    bool content = found && json::getString(*found, "type") != "directory" &&
                    call.request.query.get("stat") != "true";
     if (!content) {
         sendResult(call.writer, found);
