@@ -62,7 +62,7 @@ TEST(ParseSince, DurationsAndTimes) {
 class Ticking : public Clock {
   public:
     UtcTime utc() override { return {0}; }
-    BootTime boot() override { return {(ns_ += 20'000'000'000)}; }
+    BootTime boot() override { return {(ns_ += 12'000'000'000)}; }
 
   private:
     std::int64_t ns_ = 0;
