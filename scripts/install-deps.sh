@@ -34,7 +34,8 @@ for purpose in "$@"; do
     fuzz) wanted+=("${fuzz[@]}") ;;
     tidy) wanted+=("${tidy[@]}") ;;
     *)
-        echo "error: unknown purpose $purpose (expected build, run, package, test, bench, fuzz or tidy)" >&2
+        echo "error: unknown purpose $purpose" >&2
+        echo "hint: build, run, package, test, bench, fuzz or tidy" >&2
         exit 2
         ;;
     esac
