@@ -77,6 +77,8 @@ must image baseImage
 unitTests unit build
 suite golden python3 tests/golden/run.py --aegis build/aegis
 suite e2e python3 tests/e2e/run.py --aegis build/aegis
+suite e2e-process python3 tests/e2e/run.py --aegis build/aegis --isolation process \
+    test_sandbox test_lifecycle
 suite package python3 -B tests/package/run.py --build build
 
 if [[ -z ${AEGIS_SKIP_SANITIZERS:-} ]]; then

@@ -19,7 +19,9 @@
 #include "net/tls/terminator.h"
 #include "os/clock.h"
 #include "os/files.h"
+#include "image/root_store.h"
 #include "sandbox/docker/docker_runtime.h"
+#include "sandbox/process/process_runtime.h"
 #include "store/sqlite/store.h"
 #include "telemetry/journal_log.h"
 #include "telemetry/node_metrics.h"
@@ -92,7 +94,9 @@ struct Daemon::Parts {
     /// Shared by the servers, which come and go.
     std::shared_ptr<net::Acceptor> acceptor;
     std::unique_ptr<guest_api::GuestRoutes> guests;
+    std::unique_ptr<image::RootStore> images;
     std::unique_ptr<sandbox::DockerRuntime> docker;
+    std::unique_ptr<sandbox::ProcessRuntime> process;
     std::unique_ptr<tools::ToolTable> tools;
     std::unique_ptr<runner::Runner> runner;
     service::EventHub hub;
@@ -142,20 +146,30 @@ Status Daemon::Parts::makeAdapters() {
     docker_options.listeners = [this](const std::string& path, ports::SandboxId id) {
         return guests->listen(path, id);
     };
-    AEGIS_TRY(docker, sandbox::DockerRuntime::create(std::move(docker_options), random));
+    AEGIS_TRY(docker, sandbox::DockerRuntime::create(docker_options, random));
+    images = std::make_unique<image::RootStore>(imageDir(options.data_dir));
+    sandbox::ProcessOptions process_options;
+    process_options.node = node;
+    process_options.guest_dir = options.installation.guest_dir;
+    process_options.listeners = docker_options.listeners;
+    process_options.launcher_command = {"/proc/self/exe", "launcher"};
+    AEGIS_TRY(process,
+              sandbox::ProcessRuntime::create(std::move(process_options), *images, random));
     tools::TableOptions table;
     table.dispatcher_enabled = config.tools.dispatcher_enabled;
     table.cmd.timeout_secs = config.tools.timeout_secs;
     table.cmd.output_limit_bytes = config.tools.output_limit_bytes;
     table.cmd.subcommand_allowlist = config.tools.subcommand_allowlist;
-    tools = std::make_unique<tools::ToolTable>(table, *docker, clock);
+    tools = std::make_unique<tools::ToolTable>(
+        table, std::vector<ports::Runtime*>{process.get(), docker.get()}, clock);
     return {};
 }
 
 void Daemon::Parts::makeCore() {
     auto& clock = os::systemClock();
     auto& random = os::systemRandom();
-    facts = nodeFacts(options.config, tools->names());
+    const bool ready = embeddedReady(options.config, options.data_dir) && process->available();
+    facts = nodeFacts(options.config, tools->names(), ready);
     runner::RunnerOptions runner_options;
     runner_options.max_concurrent_executions =
         static_cast<std::size_t>(options.config.runtime.max_concurrent_executions);
@@ -167,7 +181,8 @@ void Daemon::Parts::makeCore() {
     };
     runner = std::make_unique<runner::Runner>(
         runner::RunnerPorts{clock, random, store->journal(), store->registry(), *models, *tools,
-                            *tools, *volumes, {{"docker", docker.get()}}},
+                            *tools, *volumes, {{"docker", docker.get()},
+                             {"process", process.get()}}},
         std::move(runner_options));
     guests = std::make_unique<guest_api::GuestRoutes>(*runner, clock, acceptor);
     feed = std::make_unique<service::NodeFeed>(store->journal());

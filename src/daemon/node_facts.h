@@ -1,11 +1,22 @@
 #pragma once
 
+#include <string>
+
 #include "agent/manifest.h"
 #include "config/config.h"
 
 namespace aegis::daemon {
 
 /// What this build and this configuration offer to manifests; aliases are added by the caller.
-agent::NodeFacts nodeFacts(const config::Config& config, const std::vector<std::string>& tools);
+/// `embedded_ready`: what `inherit` comes to where the configuration is silent, see below.
+agent::NodeFacts nodeFacts(const config::Config& config, const std::vector<std::string>& tools,
+                           bool embedded_ready);
+
+/// Where images of the embedded sandbox are unpacked.
+std::string imageDir(const std::string& data_dir);
+
+/// Whether an embedded sandbox can be had without further ado: this user is root, and a base image
+/// of the configuration is unpacked. Reads a few files; tries nothing.
+bool embeddedReady(const config::Config& config, const std::string& data_dir);
 
 }  // namespace aegis::daemon

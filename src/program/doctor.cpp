@@ -42,7 +42,8 @@ doctor::Subject subjectOf(const cli::GlobalFlags& flags) {
         subject.data_dir = *dir;
     else
         refuse(dir.error());
-    const auto facts = daemon::nodeFacts(subject.config, {});
+    const auto facts = daemon::nodeFacts(
+        subject.config, {}, daemon::embeddedReady(subject.config, subject.data_dir));
     subject.process_needed = facts.default_isolation == agent::Isolation::kProcess;
     subject.docker_needed = !facts.isolations.contains(agent::Isolation::kProcess) ||
                             facts.default_isolation == agent::Isolation::kDocker;

@@ -1,4 +1,4 @@
-// aegis image: base images, built here and imported into the container engine.
+// aegis image: base images, built here, unpacked, and imported into the container engine.
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -7,7 +7,9 @@
 
 #include "cli/table.h"
 #include "daemon/daemon.h"
+#include "daemon/node_facts.h"
 #include "image/base_image.h"
+#include "image/root_store.h"
 #include "os/clock.h"
 #include "program/node_main.h"
 #include "sandbox/docker/engine.h"
@@ -18,12 +20,17 @@ namespace {
 constexpr std::int64_t kBuildMs = 30 * 60'000;
 constexpr std::int64_t kLookMs = 5000;
 
-class EngineSink : public image::ImageSink {
+/// Puts a built image where each isolation looks for it: unpacked below the data directory, and in
+/// the container engine if there is one.
+class NodeSink : public image::ImageSink {
   public:
-    explicit EngineSink(sandbox::Engine& engine) : engine_(engine) {}
+    NodeSink(image::RootStore& store, sandbox::Engine* engine) : store_(store), engine_(engine) {}
 
     Status importTar(std::string_view reference, int tar_fd,
                      const std::vector<std::string>& changes, Deadline deadline) override {
+        AEGIS_CHECK(store_.importTar(reference, tar_fd, changes, deadline));
+        if (engine_ == nullptr) return {};
+        if (::lseek(tar_fd, 0, SEEK_SET) != 0) return errnoError(errno, "the archive");
         auto next = [tar_fd]() -> Result<std::string> {
             std::string piece(1U << 18U, '\0');
             auto n = ::read(tar_fd, piece.data(), piece.size());
@@ -32,18 +39,30 @@ class EngineSink : public image::ImageSink {
             return piece;
         };
         AEGIS_TRY([[maybe_unused]] auto id,
-                  engine_.importImage(next, std::string(reference), changes, deadline));
+                  engine_->importImage(next, std::string(reference), changes, deadline));
         return {};
     }
 
   private:
-    sandbox::Engine& engine_;
+    image::RootStore& store_;
+    sandbox::Engine* engine_;
 };
 
-Result<std::unique_ptr<sandbox::Engine>> connect(const cli::GlobalFlags& flags) {
-    AEGIS_TRY(auto config, loadConfig(flags, false));
+/// The images of this node: the store, and the engine where one answers.
+struct NodeImages {
+    std::unique_ptr<image::RootStore> store;
+    std::unique_ptr<sandbox::Engine> engine;  ///< null: none
+};
+
+Result<NodeImages> openImages(cli::Context& context) {
+    AEGIS_TRY(auto config, loadConfig(context.flags, false));
+    AEGIS_TRY(auto data_dir, dataDirOf(config));
     AEGIS_TRY(auto endpoint, sandbox::parseDockerHost(config.runtime.docker_host));
-    return std::make_unique<sandbox::Engine>(std::move(endpoint));
+    NodeImages out{std::make_unique<image::RootStore>(daemon::imageDir(data_dir)),
+                   std::make_unique<sandbox::Engine>(std::move(endpoint))};
+    const auto soon = Deadline::in(context.clock().boot(), kLookMs);
+    if (!out.engine->version(soon)) out.engine.reset();
+    return out;
 }
 
 }  // namespace
@@ -51,11 +70,9 @@ Result<std::unique_ptr<sandbox::Engine>> connect(const cli::GlobalFlags& flags) 
 int buildImage(cli::Context& context, const std::string& language, const std::string& version) {
     auto installation = daemon::findInstallation();
     if (!installation) return context.fail(installation.error());
-    auto engine = connect(context.flags);
-    if (!engine) return context.fail(engine.error());
-    auto soon = Deadline::in(context.clock().boot(), kLookMs);
-    if (auto there = (*engine)->version(soon); !there) return context.fail(there.error());
-    EngineSink sink(**engine);
+    auto images = openImages(context);
+    if (!images) return context.fail(images.error());
+    NodeSink sink(*images->store, images->engine.get());
     image::BuildOptions options;
     options.recipe_dir = installation->images_dir;
     options.deadline = Deadline::in(context.clock().boot(), kBuildMs);
@@ -76,20 +93,27 @@ int listImages(cli::Context& context) {
     if (!installation) return context.fail(installation.error());
     auto recipes = image::listBaseImages(installation->images_dir);
     if (!recipes) return context.fail(recipes.error());
-    auto engine = connect(context.flags);
-    if (!engine) return context.fail(engine.error());
+    auto images = openImages(context);
+    if (!images) return context.fail(images.error());
     json::Array items;
     cli::Table table({"IMAGE", "LANGUAGE", "VERSION", "STATUS"});
     for (const auto& recipe : *recipes) {
         auto soon = Deadline::in(context.clock().boot(), kLookMs);
-        auto info = (*engine)->inspectImage(recipe.reference(), soon);
-        if (!info && info.error().code != ErrorCode::kNotFound) return context.fail(info.error());
-        std::string status = info ? "built" : "not built";
+        const bool unpacked = images->store->resolve(recipe.reference()).has_value();
+        bool built = unpacked;
+        if (images->engine) {
+            auto info = images->engine->inspectImage(recipe.reference(), soon);
+            if (!info && info.error().code != ErrorCode::kNotFound)
+                return context.fail(info.error());
+            built = built || info;
+        }
+        const std::string status = built ? "built" : "not built";
         table.row({recipe.reference(), recipe.language, recipe.version, status});
         items.push_back(json::Object{{"image", recipe.reference()},
                                      {"language", recipe.language},
                                      {"version", recipe.version},
-                                     {"status", status}});
+                                     {"status", status},
+                                     {"unpacked", unpacked}});
     }
     if (context.format() == cli::OutputFormat::kTable)
         context.print(table.str(context.width(), context.color()));

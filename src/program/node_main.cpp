@@ -166,7 +166,9 @@ int dumpConfig(cli::Context& context) {
     auto config = loadConfig(context.flags, true);
     if (!config) return context.fail(config.error());
     // What `inherit` comes to here: the configuration's own default may not be what there is.
-    auto in_force = daemon::nodeFacts(*config, {}).default_isolation;
+    auto data_dir = dataDirOf(*config);
+    const bool ready = data_dir && daemon::embeddedReady(*config, *data_dir);
+    auto in_force = daemon::nodeFacts(*config, {}, ready).default_isolation;
     config->runtime.isolation = agent::name(in_force);
     if (context.format() == cli::OutputFormat::kTable) context.flags.output = "yaml";
     context.printValue(config::configToJson(*config));

@@ -54,13 +54,20 @@ struct ToolTable::Job {
     }
 };
 
-ToolTable::ToolTable(TableOptions options, ports::Runtime& runtime, Clock& clock)
+ToolTable::ToolTable(TableOptions options, std::vector<ports::Runtime*> runtimes, Clock& clock)
     : options_(std::move(options)),
       cmd_(options_.cmd),
-      runtime_(runtime),
+      runtimes_(std::move(runtimes)),
       clock_(clock),
       watchdog_(clock, os::Timers::AtEnd::kRun),
       pool_(options_.workers, options_.max_queue, &becomeSandboxUser) {}
+
+Result<os::Fd> ToolTable::rootOf(const ports::SandboxId& id) const {
+    Result<os::Fd> root = Error(ErrorCode::kNotFound, "the sandbox is not running");
+    for (auto* runtime : runtimes_)
+        if (root = runtime->root(id); root) break;
+    return root;
+}
 
 ToolTable::~ToolTable() { stopping_ = true; }
 
@@ -117,7 +124,7 @@ void ToolTable::run(const ports::ToolContext& context, const ports::ToolCall& ca
     job->summary = FsTools::admit(*context.manifest, call).summary;
     job->done = std::move(done);
     // Here and not on a worker: it takes rights that the workers have given up.
-    job->root = runtime_.root(context.sandbox);
+    job->root = rootOf(context.sandbox);
     job->ticket = watchdog_.at(deadline, [this, job] { finishLate(job, "took too long"); });
     bool queued = pool_.submit([this, job] {
         if (job->answered) return;
@@ -149,7 +156,7 @@ ports::ToolOutcome ToolTable::finish(const ports::ToolCall& call,
 
 Result<std::string> ToolTable::read(const ports::SandboxId& id, const std::string& path,
                                     std::uint64_t limit, Deadline deadline) {
-    AEGIS_TRY(os::Fd root, runtime_.root(id));
+    AEGIS_TRY(os::Fd root, rootOf(id));
     // Shared: the caller may give up at the deadline while the worker still reads.
     struct Reading {
         os::Fd root;

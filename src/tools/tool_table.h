@@ -19,12 +19,13 @@ struct TableOptions {
     std::size_t max_queue = 1024;
 };
 
-/// The tools of this node. `runtime` and `clock` must outlive it. Safe on any thread. A call that
+/// The tools of this node. `runtimes` are asked for a sandbox's root one after the other; they and
+/// `clock` must outlive it. Safe on any thread. A call that
 /// misses its deadline is answered as failed by the watchdog; what it still does on its worker is
 /// confined to the sandbox's own files, and its result is dropped.
 class ToolTable : public ports::Tools, public ports::SandboxFiles {
   public:
-    ToolTable(TableOptions options, ports::Runtime& runtime, Clock& clock);
+    ToolTable(TableOptions options, std::vector<ports::Runtime*> runtimes, Clock& clock);
     ~ToolTable() override;
 
     std::vector<std::string> names() const override;
@@ -43,11 +44,12 @@ class ToolTable : public ports::Tools, public ports::SandboxFiles {
   private:
     struct Job;
     std::vector<std::string> offeredNames(const agent::Manifest& manifest) const;
+    Result<os::Fd> rootOf(const ports::SandboxId& id) const;
     void finishLate(const std::shared_ptr<Job>& job, std::string why);
 
     TableOptions options_;
     CmdRun cmd_;
-    ports::Runtime& runtime_;
+    const std::vector<ports::Runtime*> runtimes_;
     Clock& clock_;
     std::atomic<bool> stopping_ = false;
     os::Timers watchdog_;

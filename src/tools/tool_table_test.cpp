@@ -64,7 +64,7 @@ class ToolTableTest : public ::testing::Test {
 };
 
 TEST_F(ToolTableTest, namesAndOffers) {
-    ToolTable table({}, runtime_, os::systemClock());
+    ToolTable table({}, {&runtime_}, os::systemClock());
     auto names = table.names();
     for (const char* name : {"fs.read", "fs.write", "fs.edit", "fs.list", "fs.create_dir",
                              "fs.delete", "fs.glob", "fs.grep", "cmd.run"})
@@ -77,14 +77,14 @@ TEST_F(ToolTableTest, namesAndOffers) {
     }
     TableOptions without;
     without.dispatcher_enabled = false;
-    ToolTable small(without, runtime_, os::systemClock());
+    ToolTable small(without, {&runtime_}, os::systemClock());
     EXPECT_EQ(std::ranges::count(small.names(), "cmd.run"), 0);
     EXPECT_EQ(small.admit(context_, {.id = "1", .name = "cmd.run", .arguments = "{}"}).verdict,
               Verdict::kRefused);
 }
 
 TEST_F(ToolTableTest, unknownToolsAreToldWhatThereIs) {
-    ToolTable table({}, runtime_, os::systemClock());
+    ToolTable table({}, {&runtime_}, os::systemClock());
     auto refused = table.admit(context_, {.id = "1", .name = "fs.rm\n", .arguments = "{}"});
     EXPECT_EQ(refused.verdict, Verdict::kRefused);
     EXPECT_TRUE(refused.reason.starts_with("unknown tool \"fs.rm\\n\"; available: "));
@@ -92,7 +92,7 @@ TEST_F(ToolTableTest, unknownToolsAreToldWhatThereIs) {
 }
 
 TEST_F(ToolTableTest, routesAdmissions) {
-    ToolTable table({}, runtime_, os::systemClock());
+    ToolTable table({}, {&runtime_}, os::systemClock());
     EXPECT_EQ(
         table.admit(context_, {.name = "cmd.run", .arguments = R"({"command":"ls"})"}).verdict,
         Verdict::kDispatch);
@@ -104,7 +104,7 @@ TEST_F(ToolTableTest, routesAdmissions) {
 
 TEST_F(ToolTableTest, runsOnWorkersWithoutRights) {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
-    ToolTable table({}, runtime_, os::systemClock());
+    ToolTable table({}, {&runtime_}, os::systemClock());
     EXPECT_TRUE(
         run(table, {.name = "fs.read", .arguments = R"({"path":"/etc/passwd"})"}, in(9000)).ok);
     auto shadow =
@@ -119,7 +119,7 @@ TEST_F(ToolTableTest, runsOnWorkersWithoutRights) {
 }
 
 TEST_F(ToolTableTest, aMissingSandboxIsAFailure) {
-    ToolTable table({}, runtime_, os::systemClock());
+    ToolTable table({}, {&runtime_}, os::systemClock());
     context_.sandbox.ordinal = 0;
     auto outcome = run(table, {.name = "fs.read", .arguments = R"({"path":"a"})"}, in(9000));
     EXPECT_FALSE(outcome.ok);
@@ -136,7 +136,7 @@ TEST_F(ToolTableTest, stuckWorkersAndAFullQueueAreAnswered) {
     std::promise<ports::ToolOutcome> late, refused;
     std::promise<void> blocked;
     {
-        ToolTable table(options, runtime_, os::systemClock());
+        ToolTable table(options, {&runtime_}, os::systemClock());
         stuck.lock();
         table.run(context_, call, in(60'000), [&](auto) {
             blocked.set_value();
@@ -160,7 +160,7 @@ TEST_F(ToolTableTest, everyCallIsAnsweredOnce) {
     {
         TableOptions options;
         options.max_queue = 100;
-        ToolTable table(options, runtime_, os::systemClock());
+        ToolTable table(options, {&runtime_}, os::systemClock());
         for (int i = 0; i < 500; ++i)
             table.run(context_, {.name = "fs.read", .arguments = R"({"path":"/none"})"}, in(i % 3),
                       [&](auto) { ++answers; });

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Runs the end-to-end tests, one class after the other; the last line is "e2e: N passed, N failed".
 
-    run.py [--aegis BINARY] [NAME...]      NAME: test_model, test_model.Errors, ...
+    run.py [--aegis BINARY] [--isolation docker|process] [NAME...]
+                                           NAME: test_model, test_model.Errors, ...
 """
 import os
 import sys
@@ -14,6 +15,10 @@ sys.path[:0] = [HERE, os.path.join(os.path.dirname(HERE), "lib")]
 if "--aegis" in sys.argv:
     at = sys.argv.index("--aegis")
     os.environ["AEGIS_BIN"] = os.path.abspath(sys.argv[at + 1])
+    del sys.argv[at:at + 2]
+if "--isolation" in sys.argv:
+    at = sys.argv.index("--isolation")
+    os.environ["AEGIS_TEST_ISOLATION"] = sys.argv[at + 1]
     del sys.argv[at:at + 2]
 
 

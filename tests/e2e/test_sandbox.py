@@ -6,7 +6,7 @@ import unittest
 
 from case import Case
 from model import call, python, tool_results, turns
-from node import agent, wait_until, workspace
+from node import ISOLATION, agent, wait_until, workspace
 
 PROBE = r"""
 import json, os, socket
@@ -63,6 +63,7 @@ class Rights(Case):
         self.assertTrue(env["OPENAI_BASE_URL"].startswith("http://127.0.0.1:"))
         self.assertNotIn("sk-test", json.dumps(env))
 
+    @unittest.skipIf(ISOLATION != "docker", "asks the engine")
     def test_as_docker_sees_it(self):
         self.say(turns([python("import time; time.sleep(60)")], "late"))
         self.node.deploy(agent("held", security={"resources": {

@@ -16,6 +16,9 @@ REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 AEGIS = os.path.abspath(os.environ.get("AEGIS_BIN", os.path.join(REPO, "build", "aegis")))
 EXAMPLES = os.path.join(REPO, "examples")
 RUN_DIR = "/run/aegis"
+# What agents of the tests run in: "docker", or "process", the embedded sandbox.
+ISOLATION = os.environ.get("AEGIS_TEST_ISOLATION", "docker")
+IMAGES = "/tmp/aegis-test-images"
 TERMINAL = ("completed", "failed", "cancelled")
 
 
@@ -35,6 +38,18 @@ def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+def base_image():
+    """The managed base image as an archive; each content of it is unpacked once on this machine."""
+    inspect = subprocess.run(["docker", "image", "inspect", "-f", "{{.Id}}", "aegis/python:3.11"],
+                             capture_output=True, text=True, check=True)
+    archive = os.path.join(IMAGES, inspect.stdout.strip()[7:19] + ".tar")
+    if not os.path.exists(archive):
+        os.makedirs(IMAGES, exist_ok=True)
+        subprocess.run(["docker", "save", "-o", archive + ".new", "aegis/python:3.11"], check=True)
+        os.rename(archive + ".new", archive)
+    return archive
 
 
 class Done:
@@ -77,11 +92,20 @@ class Node:
         self.config_path = os.path.join(self.dir, "aegis-config.yaml")
         self.log_path = os.path.join(self.dir, "daemon.log")
         self.process = None
+        if ISOLATION == "process":
+            os.makedirs(os.path.join(IMAGES, "unpacked"), exist_ok=True)
+            os.makedirs(self.data_dir, mode=0o700, exist_ok=True)
+            if not os.path.lexists(os.path.join(self.data_dir, "images")):
+                os.symlink(os.path.join(IMAGES, "unpacked"), os.path.join(self.data_dir, "images"))
         self.configure(config or {})
 
     def configure(self, config):
         whole = dict(config)
         whole["server"] = {"addr": f"127.0.0.1:{self.port}", **config.get("server", {})}
+        if ISOLATION == "process":
+            whole["runtime"] = {"isolation": "process",
+                                "images": {"python": {"3.11": base_image()}},
+                                **config.get("runtime", {})}
         whole["storage"] = {"data_dir": self.data_dir, **config.get("storage", {})}
         with open(self.config_path, "w", encoding="utf-8") as f:
             json.dump(whole, f)
@@ -139,7 +163,7 @@ class Node:
             raise AssertionError("left behind: " + ", ".join(left))
 
     def sweep(self):
-        ids = self.containers()
+        ids = self.containers() if ISOLATION == "docker" else []
         if ids:
             subprocess.run(["docker", "rm", "-f", *ids], capture_output=True, check=False)
         for mount in self.mounts():
@@ -164,10 +188,23 @@ class Node:
         """Ids of the containers of this node, running or not."""
         if not self.node_id():
             return []
+        if ISOLATION == "process":
+            return self.groups()
         run = subprocess.run(["docker", "ps", "-aq", "--no-trunc", "--filter",
                               f"label=aegis.node={self.node_id()}"],
                              capture_output=True, text=True, check=False)
         return [c for c in run.stdout.split() if self.exists(c)]
+
+    def groups(self):
+        """Names of the control groups of this node's embedded sandboxes."""
+        out = set()
+        for base in ("memory", "pids", "cpu", ""):
+            try:
+                where = os.path.join("/sys/fs/cgroup", base, "aegis", self.node_id())
+                out |= {e.name for e in os.scandir(where) if e.is_dir()}
+            except FileNotFoundError:
+                pass
+        return sorted(out)
 
     @staticmethod
     def exists(container):
@@ -178,8 +215,8 @@ class Node:
     def sockets(self):
         """What lies in the node's directory of guest sockets."""
         base = os.path.join(RUN_DIR, self.node_id() or "none")
-        return [os.path.join(at, name) for at, dirs, files in os.walk(base)
-                for name in dirs + files]
+        return [os.path.join(at, name) for where in (base, base + "-process")
+                for at, dirs, files in os.walk(where) for name in dirs + files]
 
     def mounts(self):
         with open("/proc/self/mounts", encoding="utf-8") as f:
@@ -265,7 +302,7 @@ class Node:
 
 def agent(name="worker", **spec):
     """A manifest: the managed Python, one instruction, and what `spec` adds or replaces."""
-    base = {"runtime": {"language": "python", "version": "3.11", "isolation": "docker"},
+    base = {"runtime": {"language": "python", "version": "3.11", "isolation": ISOLATION},
             "task": {"instruction": "Do it."}}
     for key, value in spec.items():
         base[key] = {**base[key], **value} if key in ("runtime", "task") else value
