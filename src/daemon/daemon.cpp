@@ -12,7 +12,7 @@
 #include "api/api_routes.h"
 #include "base/log.h"
 #include "daemon/health.h"
-#include "daemon/node_facts.h"
+#include "node/node_facts.h"
 #include "guest_api/guest_routes.h"
 #include "models/from_config.h"
 #include "net/curl/curl_multi.h"
@@ -147,7 +147,7 @@ Status Daemon::Parts::makeAdapters() {
         return guests->listen(path, id);
     };
     AEGIS_TRY(docker, sandbox::DockerRuntime::create(docker_options, random));
-    images = std::make_unique<image::RootStore>(imageDir(options.data_dir));
+    images = std::make_unique<image::RootStore>(node::imageDir(options.data_dir));
     sandbox::ProcessOptions process_options;
     process_options.node = node;
     process_options.guest_dir = options.installation.guest_dir;
@@ -168,8 +168,9 @@ Status Daemon::Parts::makeAdapters() {
 void Daemon::Parts::makeCore() {
     auto& clock = os::systemClock();
     auto& random = os::systemRandom();
-    const bool ready = embeddedReady(options.config, options.data_dir) && process->available();
-    facts = nodeFacts(options.config, tools->names(), ready);
+    const bool ready =
+        node::embeddedReady(options.config, options.data_dir) && process->available();
+    facts = node::nodeFacts(options.config, tools->names(), ready);
     runner::RunnerOptions runner_options;
     runner_options.max_concurrent_executions =
         static_cast<std::size_t>(options.config.runtime.max_concurrent_executions);

@@ -6,7 +6,7 @@
 #include <cstdlib>
 
 #include "daemon/daemon.h"
-#include "daemon/node_facts.h"
+#include "node/node_facts.h"
 #include "doctor/doctor.h"
 #include "doctor/system_machine.h"
 #include "image/base_image.h"
@@ -42,8 +42,8 @@ doctor::Subject subjectOf(const cli::GlobalFlags& flags) {
         subject.data_dir = *dir;
     else
         refuse(dir.error());
-    const auto facts = daemon::nodeFacts(
-        subject.config, {}, daemon::embeddedReady(subject.config, subject.data_dir));
+    const auto facts = node::nodeFacts(
+        subject.config, {}, node::embeddedReady(subject.config, subject.data_dir));
     subject.process_needed = facts.default_isolation == agent::Isolation::kProcess;
     subject.docker_needed = !facts.isolations.contains(agent::Isolation::kProcess) ||
                             facts.default_isolation == agent::Isolation::kDocker;

@@ -7,7 +7,7 @@
 
 #include "cli/table.h"
 #include "daemon/daemon.h"
-#include "daemon/node_facts.h"
+#include "node/node_facts.h"
 #include "image/base_image.h"
 #include "image/root_store.h"
 #include "os/clock.h"
@@ -58,7 +58,7 @@ Result<NodeImages> openImages(cli::Context& context) {
     AEGIS_TRY(auto config, loadConfig(context.flags, false));
     AEGIS_TRY(auto data_dir, dataDirOf(config));
     AEGIS_TRY(auto endpoint, sandbox::parseDockerHost(config.runtime.docker_host));
-    NodeImages out{std::make_unique<image::RootStore>(daemon::imageDir(data_dir)),
+    NodeImages out{std::make_unique<image::RootStore>(node::imageDir(data_dir)),
                    std::make_unique<sandbox::Engine>(std::move(endpoint))};
     const auto soon = Deadline::in(context.clock().boot(), kLookMs);
     if (!out.engine->version(soon)) out.engine.reset();

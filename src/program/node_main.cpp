@@ -9,7 +9,7 @@
 #include <cstdlib>
 
 #include "daemon/daemon.h"
-#include "daemon/node_facts.h"
+#include "node/node_facts.h"
 #include "os/fd.h"
 #include "os/files.h"
 #include "os/log_sink.h"
@@ -167,8 +167,8 @@ int dumpConfig(cli::Context& context) {
     if (!config) return context.fail(config.error());
     // What `inherit` comes to here: the configuration's own default may not be what there is.
     auto data_dir = dataDirOf(*config);
-    const bool ready = data_dir && daemon::embeddedReady(*config, *data_dir);
-    auto in_force = daemon::nodeFacts(*config, {}, ready).default_isolation;
+    const bool ready = data_dir && node::embeddedReady(*config, *data_dir);
+    auto in_force = node::nodeFacts(*config, {}, ready).default_isolation;
     config->runtime.isolation = agent::name(in_force);
     if (context.format() == cli::OutputFormat::kTable) context.flags.output = "yaml";
     context.printValue(config::configToJson(*config));

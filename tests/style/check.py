@@ -50,8 +50,10 @@ ARROWS = {
     "guest_api": ["runner", "net", "proto"],
     "client": ["service", "net"],
     "cli": ["service", "os"],
-    "daemon": ["api", "guest_api", "config", "net/curl", "net/tls", "telemetry"] + ADAPTERS,
-    "program": ["cli", "client", "daemon", "doctor"],
+    "node": ["agent", "config", "image"],
+    "daemon": ["node", "api", "guest_api", "config", "net/curl", "net/tls", "telemetry"]
+              + ADAPTERS,
+    "program": ["cli", "client", "daemon", "doctor", "launcher"],
 }
 
 MACHINE = {
@@ -64,9 +66,9 @@ MACHINE = {
 }
 EVERYTHING = set(MACHINE)
 TOUCHES = {room: EVERYTHING for room in (
-    "os", "net", "net/curl", "net/tls", "daemon", "doctor", "store/sqlite", "models", "sandbox/common", "sandbox/docker",
-    "sandbox/process", "launcher", "image",
-    "volume", "tools", "tools/fs")}
+    "os", "net", "net/curl", "net/tls", "daemon", "doctor", "store/sqlite", "models",
+    "sandbox/common", "sandbox/docker", "sandbox/process", "launcher", "image", "volume", "tools",
+    "tools/fs")}
 TOUCHES["runner"] = {"threads"}  # the core threads are its business; time comes from the Clock
 TOUCHES["program"] = {"forks"}  # --detach forks before there is a thread
 

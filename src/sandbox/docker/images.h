@@ -26,7 +26,8 @@ class Images {
 
     /// Whether resolve() has a chance, without pulling. An archive is loaded: what is wrong with it
     /// is better known before an execution needs it.
-    Result<ports::ImageFacts> check(const std::string& image, const std::string& policy, Deadline deadline);
+    Result<ports::ImageFacts> check(const std::string& image, const std::string& policy,
+                                    Deadline deadline);
 
   private:
     Result<std::string> loadArchive(const std::string& path, Deadline deadline);

@@ -80,8 +80,7 @@ class ProcessRuntimeTest : public GuestFixture {
     std::unique_ptr<ProcessRuntime> runtime_;
 };
 
-TEST_F(ProcessRuntimeTest, RunsAsNobodyInParticularWithNothingToReach) {
-    auto what = spec(R"(
+const std::string kPrelude = R"(
 import json, os, subprocess, socket, threading, errno
 status = dict(l.rstrip('\n').split(':\t', 1) for l in open('/proc/self/status') if ':\t' in l)
 def writable(path):
@@ -91,20 +90,65 @@ def writable(path):
 def refused(call):
     try: call(); return False
     except OSError as e: return e.errno
-t = threading.Thread(target=lambda: None); t.start(); t.join()
-server = socket.create_server(('127.0.0.1', 0)); socket.create_connection(server.getsockname()).close(); server.close()
+)";
+
+/// What a sandbox prints as JSON, by field.
+struct Said {
+    std::optional<json::Value> value;
+    std::string operator[](const char* name) const {
+        const auto* field = value ? json::find(*value, name) : nullptr;
+        return field == nullptr ? "(nothing)" : json::dump(*field);
+    }
+};
+Said saidBy(const RecordingSink::Fate& fate) {
+    Said said;
+    EXPECT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
+    if (!fate.exit) return said;
+    EXPECT_EQ(fate.exit->exit_code, 0) << fate.exit->standard_error;
+    auto parsed = json::parse(fate.exit->standard_output);
+    EXPECT_TRUE(parsed) << fate.exit->standard_output;
+    if (parsed) said.value = std::move(*parsed);
+    return said;
+}
+
+TEST_F(ProcessRuntimeTest, RunsAsNobodyInParticularWithNothingToReach) {
+    const auto said = saidBy(runToEnd(spec(kPrelude + R"(
 print(json.dumps({
   'uid': [os.getuid(), os.getgid(), os.getgroups()],
   'caps': {status[k] for k in ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb')} == {'0' * 16},
-  'nnp': status['NoNewPrivs'], 'seccomp': status['Seccomp'], 'cwd': os.getcwd(),
+  'nnp': status['NoNewPrivs'], 'seccomp': status['Seccomp'],
   'writable': [p for p in ('/', '/etc', '/usr', '/tmp', '/aegis/bin', '/aegis/run', '/dev', '/run',
                             '/var/tmp', '/dev/shm', '/proc', '/proc/sys', '/sys') if writable(p)],
   'interfaces': sorted(l.split(':')[0].strip() for l in open('/proc/net/dev').readlines()[2:]),
-  'run': sorted(os.listdir('/aegis/run')), 'sys': os.listdir('/sys'),
   'init': refused(lambda: os.listdir('/proc/1/fd')), 'stdin': os.readlink('/proc/self/fd/0'),
   'fds': sorted(int(n) for n in os.listdir('/proc/self/fd'))[:-1],
   'netlink': refused(lambda: socket.socket(16, 3, 0)),
   'vsock': refused(lambda: socket.socket(40, 1, 0)),
+  'keys': open('/proc/keys').read() if os.path.exists('/proc/keys') else '',
+  'unshare': subprocess.run(['unshare', '-U', 'true'], capture_output=True).returncode}))
+)")));
+    EXPECT_EQ(said["uid"], "[1000,1000,[]]");
+    EXPECT_EQ(said["caps"], "true");
+    EXPECT_EQ(said["nnp"], "\"1\"");
+    EXPECT_EQ(said["seccomp"], "\"2\"");
+    EXPECT_EQ(said["writable"], R"(["/tmp","/dev/shm"])");
+    EXPECT_EQ(said["interfaces"], "[\"lo\"]");
+    EXPECT_EQ(said["init"], std::to_string(EACCES));
+    EXPECT_EQ(said["stdin"], "\"/dev/null\"");
+    EXPECT_EQ(said["fds"], "[0,1,2]");
+    EXPECT_EQ(said["netlink"], std::to_string(EPERM));
+    EXPECT_EQ(said["vsock"], std::to_string(EPERM));
+    EXPECT_EQ(said["keys"], "\"\"");
+    EXPECT_NE(said["unshare"], "0");
+}
+
+TEST_F(ProcessRuntimeTest, HasWhatAProgramExpects) {
+    auto what = spec(kPrelude + R"(
+t = threading.Thread(target=lambda: None); t.start(); t.join()
+server = socket.create_server(('127.0.0.1', 0))
+socket.create_connection(server.getsockname()).close(); server.close()
+print(json.dumps({
+  'cwd': os.getcwd(), 'run': sorted(os.listdir('/aegis/run')), 'sys': os.listdir('/sys'),
   'sub': subprocess.run(['sh', '-c', 'cat | tr a-z A-Z'], input=b'ok',
                         capture_output=True).stdout.decode(),
   'tmp': os.statvfs('/tmp').f_blocks * os.statvfs('/tmp').f_frsize,
@@ -116,47 +160,29 @@ print(json.dumps({
   'cgroup': sorted({l.rstrip('\n').split(':', 2)[2] for l in open('/proc/self/cgroup')
                     if any(c in l.split(':')[1].split(',') for c in ('memory', 'cpu', 'pids'))
                     or l.startswith('0::')}),
-  'keys': open('/proc/keys').read() if os.path.exists('/proc/keys') else '',
   'localhost': socket.gethostbyname('localhost'),
   'openpty': len(os.openpty()), 'shm': not refused(lambda: open('/dev/shm/x', 'w').close()),
-  'null': open('/dev/null', 'w').write('x'),
-  'unshare': subprocess.run(['unshare', '-U', 'true'], capture_output=True).returncode}))
+  'null': open('/dev/null', 'w').write('x')}))
 )");
     what.env["AEGIS_X"] = "y";
     const auto fate = runToEnd(what);
-    ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
-    EXPECT_EQ(fate.exit->exit_code, 0) << fate.exit->standard_error;
-    const auto said = json::parse(fate.exit->standard_output);
-    ASSERT_TRUE(said) << fate.exit->standard_output;
-    auto field = [&](const char* name) { return json::dump(*json::find(*said, name)); };
-    EXPECT_EQ(field("uid"), "[1000,1000,[]]");
-    EXPECT_EQ(field("caps"), "true");
-    EXPECT_EQ(field("nnp"), "\"1\"");
-    EXPECT_EQ(field("seccomp"), "\"2\"");
-    EXPECT_EQ(field("cwd"), "\"/tmp\"");
-    EXPECT_EQ(field("writable"), R"(["/tmp","/dev/shm"])");
-    EXPECT_EQ(field("interfaces"), "[\"lo\"]");
-    EXPECT_EQ(field("run"), "[\"api.sock\"]");
-    EXPECT_EQ(field("sys"), "[]");
-    EXPECT_EQ(field("init"), std::to_string(EACCES));
-    EXPECT_EQ(field("stdin"), "\"/dev/null\"");
-    EXPECT_EQ(field("fds"), "[0,1,2]");
-    EXPECT_EQ(field("netlink"), std::to_string(EPERM));
-    EXPECT_EQ(field("vsock"), std::to_string(EPERM));
-    EXPECT_EQ(field("sub"), "\"OK\"");
-    EXPECT_EQ(field("tmp"), std::to_string(16 << 20));
-    EXPECT_EQ(field("env"), R"({"AEGIS_ORCHESTRATOR_URL":"http://127.0.0.1:7411","AEGIS_X":"y",)"
-                            R"("HOME":"/tmp","IMAGE":"yes"})");
-    EXPECT_EQ(field("environ"), "[]");
-    EXPECT_EQ(field("host"), "\"aegis\"");
-    EXPECT_EQ(field("pids"), "2");
-    EXPECT_EQ(field("keys"), "\"\"");
-    EXPECT_EQ(field("localhost"), "\"127.0.0.1\"");
-    EXPECT_EQ(field("openpty"), "2");
-    EXPECT_EQ(field("shm"), "true");
-    EXPECT_EQ(field("null"), "1");
-    EXPECT_NE(field("unshare"), "0");
-    EXPECT_EQ(field("cgroup"), R"(["/"])");
+    const auto said = saidBy(fate);
+    EXPECT_EQ(said["cwd"], "\"/tmp\"");
+    EXPECT_EQ(said["run"], "[\"api.sock\"]");
+    EXPECT_EQ(said["sys"], "[]");
+    EXPECT_EQ(said["sub"], "\"OK\"");
+    EXPECT_EQ(said["tmp"], std::to_string(16 << 20));
+    EXPECT_EQ(said["env"], R"({"AEGIS_ORCHESTRATOR_URL":"http://127.0.0.1:7411","AEGIS_X":"y",)"
+                           R"("HOME":"/tmp","IMAGE":"yes"})");
+    EXPECT_EQ(said["environ"], "[]");
+    EXPECT_EQ(said["host"], "\"aegis\"");
+    EXPECT_EQ(said["pids"], "2");
+    EXPECT_EQ(said["localhost"], "\"127.0.0.1\"");
+    EXPECT_EQ(said["openpty"], "2");
+    EXPECT_EQ(said["shm"], "true");
+    EXPECT_EQ(said["null"], "1");
+    EXPECT_EQ(said["cgroup"], R"(["/"])");
+    ASSERT_TRUE(fate.info);
     EXPECT_EQ(fate.info->runtime, "process");
     closeNow(what.id);
 }

@@ -5,7 +5,7 @@
 #include "agent/manifest.h"
 #include "config/config.h"
 
-namespace aegis::daemon {
+namespace aegis::node {
 
 /// What this build and this configuration offer to manifests; aliases are added by the caller.
 /// `embedded_ready`: what `inherit` comes to where the configuration is silent, see below.
@@ -19,4 +19,4 @@ std::string imageDir(const std::string& data_dir);
 /// of the configuration is unpacked. Reads a few files; tries nothing.
 bool embeddedReady(const config::Config& config, const std::string& data_dir);
 
-}  // namespace aegis::daemon
+}  // namespace aegis::node

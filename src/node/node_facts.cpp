@@ -1,4 +1,4 @@
-#include "daemon/node_facts.h"
+#include "node/node_facts.h"
 
 #include <unistd.h>
 
@@ -6,7 +6,7 @@
 
 #include "image/root_store.h"
 
-namespace aegis::daemon {
+namespace aegis::node {
 
 std::string imageDir(const std::string& data_dir) { return data_dir + "/images"; }
 
@@ -37,4 +37,4 @@ agent::NodeFacts nodeFacts(const config::Config& config, const std::vector<std::
     return facts;
 }
 
-}  // namespace aegis::daemon
+}  // namespace aegis::node
