@@ -78,7 +78,7 @@ unitTests unit build
 suite golden python3 tests/golden/run.py --aegis build/aegis
 suite e2e python3 tests/e2e/run.py --aegis build/aegis
 suite e2e-process python3 tests/e2e/run.py --aegis build/aegis --isolation process \
-    test_sandbox test_lifecycle
+    test_sandbox test_lifecycle test_embedded
 suite package python3 -B tests/package/run.py --build build
 
 if [[ -z ${AEGIS_SKIP_SANITIZERS:-} ]]; then
