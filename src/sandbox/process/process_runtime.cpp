@@ -35,7 +35,6 @@ struct ProcessRuntime::Impl {
           guest_path(options.guest_dir),
           launcher(options.launcher_command, std::move(filter)),
           run_dirs(std::move(dirs)),
-          pool(options.threads, kMaxQueue),
           sandboxes(reactor),
           context{static_cast<int>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN))),
                   std::move(guest_dir),
@@ -44,7 +43,8 @@ struct ProcessRuntime::Impl {
                   nullptr,
                   {"process", options.listeners, run_dirs, reactor, pool, roots,
                    [this](const ports::SandboxId& id) { sandboxes.erase(id); }},
-                  [this] { return available(); }} {}
+                  [this] { return available(); }},
+          pool(options.threads, kMaxQueue) {}
 
     // The reactor's thread ends first, then those that post to it; its object goes last.
     ~Impl() { reactor.stop(); }
@@ -63,9 +63,9 @@ struct ProcessRuntime::Impl {
     std::mutex mutex;  // cgroups, proven
     std::optional<os::CgroupTree> cgroups;
     bool proven = false;  // a trial went well
-    os::WorkerPool pool;
     SandboxTable sandboxes;
     ProcessContext context;
+    os::WorkerPool pool;  // last: its jobs use the rest
 };
 
 Status ProcessRuntime::Impl::openCgroups() {
