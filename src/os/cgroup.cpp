@@ -208,6 +208,10 @@ Status CgroupTree::remove(const std::string& group) const {
     return {};
 }
 
+void CgroupTree::close() const {
+    for (const auto& root : roots_) ::rmdir(root.c_str());
+}
+
 Result<std::vector<std::string>> CgroupTree::list() const {
     std::vector<std::string> out;
     for (const auto& root : roots_) {

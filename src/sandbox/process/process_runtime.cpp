@@ -137,6 +137,10 @@ ProcessRuntime::~ProcessRuntime() {
     if (auto closed = impl_->sandboxes.closeAll({}, inMs(kStopMs)); !closed)
         log(LogLevel::kWarn, "sandboxes are left for the next start to remove",
             {{"error", closed.error().message}});
+    // Its pool still removes what the last sandboxes left.
+    const auto cgroups = impl_->cgroups;
+    impl_.reset();
+    if (cgroups) cgroups->close();
 }
 
 Status ProcessRuntime::available() { return impl_->available(); }
