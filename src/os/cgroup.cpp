@@ -216,6 +216,7 @@ Result<std::vector<std::string>> CgroupTree::list() const {
     std::vector<std::string> out;
     for (const auto& root : roots_) {
         const std::unique_ptr<DIR, int (*)(DIR*)> dir(::opendir(root.c_str()), ::closedir);
+        if (!dir && errno == ENOENT) continue;  // another of the same name took it away
         if (!dir) return errnoError(errno, root);
         while (const dirent* entry = ::readdir(dir.get()))
             if (entry->d_type == DT_DIR && entry->d_name[0] != '.') out.emplace_back(entry->d_name);

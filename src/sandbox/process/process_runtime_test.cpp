@@ -49,6 +49,8 @@ class ProcessRuntimeTest : public GuestFixture {
         EXPECT_TRUE(swept) << swept.error().message;
         EXPECT_EQ(groups(), std::vector<std::string>{});
         EXPECT_TRUE(runDirsEmpty());
+        runtime_.reset();
+        EXPECT_FALSE(fs::exists("/sys/fs/cgroup/memory/aegis/" + node_.str()));
     }
     std::unique_ptr<ProcessRuntime> make() {
         ProcessOptions options;
