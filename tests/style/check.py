@@ -12,7 +12,7 @@ import sys
 
 PURE = ["agent", "config", "execution", "proto", "text", "validation", "wire"]
 BELOW = PURE + ["os", "ports"]
-ADAPTERS = ["image", "models", "sandbox/docker", "sandbox/process", "store/sqlite", "tools", "volume"]
+ADAPTERS = ["egress", "image", "models", "sandbox/docker", "sandbox/process", "store/sqlite", "tools", "volume"]
 ARROWS = {
     "base": [],
     "os": ["base"],
@@ -35,6 +35,7 @@ ARROWS = {
     "sandbox/common": BELOW,
     "sandbox/docker": BELOW + ["net", "sandbox/common"],
     "sandbox/process": BELOW + ["sandbox/common"],
+    "egress": BELOW + ["net"],
     "image": BELOW,
     "volume": BELOW,
     "tools/args": BELOW,
@@ -68,7 +69,7 @@ EVERYTHING = set(MACHINE)
 TOUCHES = {room: EVERYTHING for room in (
     "os", "net", "net/curl", "net/tls", "daemon", "doctor", "store/sqlite", "models",
     "sandbox/common", "sandbox/docker", "sandbox/process", "launcher", "image", "volume", "tools",
-    "tools/fs")}
+    "tools/fs", "egress")}
 TOUCHES["runner"] = {"threads"}  # the core threads are its business; time comes from the Clock
 TOUCHES["program"] = {"forks"}  # --detach forks before there is a thread
 
