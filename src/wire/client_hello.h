@@ -20,7 +20,7 @@ struct ClientHello {
 /// Reads the ClientHello at the beginning of `bytes` (RFC 8446 4.1.2 and 5.1, RFC 6066 3), which
 /// may be spread over several records. nullopt: it is not complete yet. kInvalid for whatever is
 /// no ClientHello, or could be read in two ways (two names, a NUL, bytes behind the end); kTooLarge
-/// beyond the limit. Pure.
+/// beyond the limit. Further records behind it are not looked at. Pure.
 Result<std::optional<ClientHello>> parseClientHello(std::string_view bytes);
 
 }  // namespace aegis::wire
