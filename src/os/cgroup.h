@@ -42,7 +42,7 @@ class CgroupTree {
     Status kill(const std::string& group, Deadline deadline) const;
     /// Removes an empty group; a missing one is success. kConflict: not empty.
     Status remove(const std::string& group) const;
-    /// Takes the directory itself away, if no group is left in it. Nothing may be done with it then.
+    /// Takes the directory itself away, if no group is left in it. It cannot be used after that.
     void close() const;
     /// The groups there are.
     Result<std::vector<std::string>> list() const;

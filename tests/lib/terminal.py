@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -34,6 +35,8 @@ class Terminal:
         def own_terminal():
             os.setsid()
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            # A shell's background job ignores Ctrl-C, and what it starts would inherit that.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
 
         self.process = subprocess.Popen([program, *args], stdin=slave, stdout=slave, stderr=slave,
                                         env=whole, cwd=node.dir, preexec_fn=own_terminal)
