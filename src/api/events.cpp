@@ -83,7 +83,8 @@ void ApiRoutes::streamNodeEvents(Call& call, const service::NodeEventQuery& quer
             return;
         }
         if (!call.writer.begun() && !call.writer.begin(200, {{"Content-Type", "text/event-stream"},
-                                                             {"Cache-Control", "no-store"}}))
+                                                             {"Cache-Control", "no-store"},
+                                                             {"Connection", "close"}}))
             return;
         std::string text;
         for (const auto& event : page->events)

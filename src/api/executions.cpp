@@ -233,8 +233,10 @@ void ApiRoutes::streamExecution(Call& call) {
             return;
         }
     }
+    // The stream's end is the connection's: a client must not send its next request on it.
     if (!call.writer.begin(200, {{"Content-Type", "text/event-stream"},
-                                 {"Cache-Control", "no-store"}}))
+                                 {"Cache-Control", "no-store"},
+                                 {"Connection", "close"}}))
         return;
     net::StreamOptions options;
     options.chunked = call.writer.chunked();

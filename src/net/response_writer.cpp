@@ -94,7 +94,8 @@ Status ResponseWriter::begin(int status, wire::Headers headers) {
     bool no_content = status == 204 || status == 304;
     bodiless_ = no_content || connection_.requestIsHead();
     chunked_ = !no_content && connection_.minorVersion() >= 1;
-    keep_alive_ = connection_.keepAlive() && (chunked_ || no_content);
+    keep_alive_ = connection_.keepAlive() && (chunked_ || no_content) &&
+                  !headers.hasToken("Connection", "close");
     headers.remove("Transfer-Encoding");
     headers.remove("Content-Length");
     if (chunked_) headers.add("Transfer-Encoding", "chunked");

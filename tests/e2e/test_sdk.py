@@ -123,6 +123,8 @@ class Client:
 
     def stream(self, execution_id) -> Iterator[ExecutionEvent]:
         with self.http.stream("GET", f"/v1/executions/{execution_id}/stream") as answer:
+            # Its end is the connection's end, which must be said: the pool would use it again.
+            assert answer.headers["connection"] == "close", answer.headers
             for line in answer.iter_lines():
                 if line.startswith("data:"):
                     yield ExecutionEvent(**json.loads(line[len("data:"):]))
