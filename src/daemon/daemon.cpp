@@ -12,6 +12,7 @@
 #include "api/api_routes.h"
 #include "base/log.h"
 #include "daemon/health.h"
+#include "egress/proxy.h"
 #include "node/node_facts.h"
 #include "guest_api/guest_routes.h"
 #include "models/from_config.h"
@@ -94,6 +95,7 @@ struct Daemon::Parts {
     /// Shared by the servers, which come and go.
     std::shared_ptr<net::Acceptor> acceptor;
     std::unique_ptr<guest_api::GuestRoutes> guests;
+    std::unique_ptr<egress::Proxy> proxy;
     std::unique_ptr<image::RootStore> images;
     std::unique_ptr<sandbox::DockerRuntime> docker;
     std::unique_ptr<sandbox::ProcessRuntime> process;
@@ -143,8 +145,10 @@ Status Daemon::Parts::makeAdapters() {
     docker_options.node = node;
     docker_options.docker_host = config.runtime.docker_host;
     docker_options.guest_dir = options.installation.guest_dir;
-    docker_options.listeners = [this](const std::string& path, ports::SandboxId id) {
-        return guests->listen(path, id);
+    docker_options.listeners = [this](const std::string& path, ports::SandboxId id)
+        -> Result<std::unique_ptr<ports::GuestListener>> {
+        AEGIS_TRY(auto listener, guests->listen(path, id));
+        return proxy->beside(std::move(listener), path, id);
     };
     AEGIS_TRY(docker, sandbox::DockerRuntime::create(docker_options, random));
     images = std::make_unique<image::RootStore>(node::imageDir(options.data_dir));
@@ -210,6 +214,11 @@ agent::NodeFacts Daemon::Parts::currentFacts() {
 
 Status Daemon::Parts::listen() {
     const auto& config = options.config.server;
+    egress::ProxyOptions egress_options;
+    egress_options.allow_private = options.config.egress.allow_private;
+    egress_options.max_response_bytes = options.config.egress.max_response_bytes;
+    AEGIS_TRY(proxy, egress::Proxy::create(std::make_unique<egress::SystemResolver>(), *runner,
+                                           acceptor, std::move(egress_options)));
     AEGIS_TRY(streams, net::StreamHub::create());
     api::ApiOptions api_options{config.token, config.addr.isLoopback(), AEGIS_VERSION,
                                 [this] { return health->checks(); },
@@ -317,6 +326,7 @@ Daemon::~Daemon() {
     p.wake.notify_all();
     // Sandboxes first: requests that wait for an execution's end come back with them.
     p.runner->shutdown(deadline);
+    p.proxy->stop();
     constexpr std::int64_t kGraceMs = 500;
     for (auto* server : {p.unix_server.get(), p.server.get()}) {
         if (server != nullptr) server->stop(Deadline::in(os::systemClock().boot(), kGraceMs));

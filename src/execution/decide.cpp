@@ -64,6 +64,9 @@ class Decision {
         if (s_.status == Status::kPending) finish();
     }
     void operator()(const Recovered&);
+    void operator()(const EgressNoted& in) {
+        if (s_.status == Status::kRunning && in.sandbox == s_.sandbox) add(in.data, in.sandbox);
+    }
     void operator()(const QuotaExceeded& in) {
         const auto& known = s_.full_volumes;
         bool told = std::ranges::find(known, in.data.volume_id) != known.end();

@@ -94,6 +94,11 @@ struct Cancel {
 };
 /// The daemon has started and no performer of this execution is left.
 struct Recovered {};
+/// A connection of the guest was refused, or is over.
+struct EgressNoted {
+    int sandbox = 0;
+    EgressDecided data;
+};
 struct QuotaExceeded {
     VolumeQuotaExceeded data;
 };
@@ -101,7 +106,8 @@ struct QuotaExceeded {
 using InputData = std::variant<Create, Admitted, VolumesReady, SandboxFailed, SandboxUp,
                                BootstrapEnded, GuestGenerate, GuestDispatchResult, ModelDelta,
                                ModelAnswered, ModelFailed, ToolAdmitted, ToolFinished, Validated,
-                               SandboxClosed, TimerFired, Cancel, Recovered, QuotaExceeded>;
+                               SandboxClosed, TimerFired, Cancel, Recovered, QuotaExceeded,
+                               EgressNoted>;
 
 struct Input {
     UtcTime now;

@@ -31,6 +31,7 @@ agent::NodeFacts nodeFacts(const config::Config& config, const std::vector<std::
         if (chosen) facts.default_isolation = *chosen;
     }
     facts.capabilities.emplace(agent::capability::kBudget);
+    facts.capabilities.emplace(agent::capability::kEgress);
     facts.images = config.runtime.images;
     facts.tools.insert(tools.begin(), tools.end());
     facts.host_millicores = static_cast<int>(std::thread::hardware_concurrency()) * 1000;

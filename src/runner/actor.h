@@ -53,6 +53,9 @@ class Actor : public std::enable_shared_from_this<Actor> {
                   GuestCallPtr call);
     void dispatchResult(int sandbox, proto::guest::DispatchResult result, GuestCallPtr call);
 
+    /// Dropped when the mailbox is full.
+    void egress(int sandbox, execution::EgressDecided data);
+
     /// Text of the model as it comes; may be called often.
     void modelDelta(int call, std::string_view text);
     /// The end of a model call, after all of its text.

@@ -208,6 +208,16 @@ void Actor::modelDelta(int call, std::string_view text) {
     run([self = shared_from_this()] { self->drainDeltas(); });
 }
 
+void Actor::egress(int sandbox, execution::EgressDecided data) {
+    // What does not fit the mailbox is lost, as class D may be: the guest decides how often this
+    // happens.
+    (void)deps_->core.post(
+        mailbox_,
+        [self = shared_from_this(), sandbox, data = std::move(data)]() mutable {
+            self->handle(execution::EgressNoted{sandbox, std::move(data)}, {});
+        });
+}
+
 void Actor::drainDeltas() {
     std::string text;
     int call = 0;

@@ -240,6 +240,16 @@ void Runner::dispatchResult(const ports::SandboxId& sandbox, proto::guest::Dispa
     actor->dispatchResult(sandbox.ordinal, std::move(result), std::move(call));
 }
 
+std::optional<agent::NetworkSpec> Runner::network(const ports::SandboxId& sandbox) {
+    auto actor = find(sandbox.execution);
+    if (!actor) return std::nullopt;
+    return actor->context().manifest->security.network;
+}
+
+void Runner::decided(const ports::SandboxId& sandbox, execution::EgressDecided data) {
+    if (auto actor = find(sandbox.execution)) actor->egress(sandbox.ordinal, std::move(data));
+}
+
 void Runner::shutdown(Deadline deadline) {
     std::vector<std::shared_ptr<Actor>> actors;
     {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 
+#include "ports/egress.h"
 #include "runner/actor.h"
 #include "runner/deps.h"
 
@@ -30,10 +31,10 @@ struct Submission {
 };
 
 /// All executions of this node. Safe on any thread.
-class Runner {
+class Runner : public ports::EgressSink {
   public:
     Runner(RunnerPorts ports, RunnerOptions options);
-    ~Runner();
+    ~Runner() override;
     Runner(const Runner&) = delete;
     Runner& operator=(const Runner&) = delete;
 
@@ -53,6 +54,9 @@ class Runner {
                   GuestCallPtr call);
     void dispatchResult(const ports::SandboxId& sandbox, proto::guest::DispatchResult result,
                         GuestCallPtr call);
+
+    std::optional<agent::NetworkSpec> network(const ports::SandboxId& sandbox) override;
+    void decided(const ports::SandboxId& sandbox, execution::EgressDecided data) override;
 
     /// Removes every sandbox, writes no event: the next start goes on with what was running. New
     /// submissions are refused from here on. Repeatable.

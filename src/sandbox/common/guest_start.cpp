@@ -101,7 +101,7 @@ void GuestSandbox::onMessage(const proto::ctl::Hello& message) {
     if (said_hello_ || message.state != proto::ctl::State::kIdle)
         return breach("the sandbox's init said hello out of turn");
     said_hello_ = true;
-    env_ = payloadEnv(spec_, image_, message.api_port);
+    env_ = payloadEnv(spec_, image_, message.api_port, message.proxy_port);
     beforePayload();
 }
 

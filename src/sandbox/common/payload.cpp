@@ -65,7 +65,7 @@ std::string workingDirectory(const ports::SandboxSpec& spec, const ImageDefaults
 }
 
 std::vector<std::string> payloadEnv(const ports::SandboxSpec& spec, const ImageDefaults& image,
-                                    int api_port) {
+                                    int api_port, int proxy_port) {
     std::map<std::string, std::string> env{
         {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}};
     for (const auto& entry : image.env) {
@@ -83,6 +83,13 @@ std::vector<std::string> payloadEnv(const ports::SandboxSpec& spec, const ImageD
         // The client libraries refuse to start without a key; the daemon asks for none.
         env["OPENAI_API_KEY"] = "aegis";
         env["ANTHROPIC_API_KEY"] = "aegis";
+    }
+    if (proxy_port != 0) {
+        const auto url = fmt::format("http://127.0.0.1:{}", proxy_port);
+        for (const auto* name : {"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"})
+            env[name] = url;
+        for (const auto* name : {"NO_PROXY", "no_proxy"})
+            env[name] = "127.0.0.1,localhost,::1";
     }
     for (const auto& [name, value] : spec.env)
         env[name] = value;

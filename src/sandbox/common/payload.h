@@ -20,9 +20,10 @@ struct ImageDefaults {
 std::string workingDirectory(const ports::SandboxSpec& spec, const ImageDefaults& image);
 
 /// The payload's environment as NAME=value: the image's, then HOME, where the guest's init serves
-/// the daemon's socket, and the specification's on top. `api_port` 0: not served.
+/// the daemon's socket and its egress proxy, and the specification's on top. A port of 0: not
+/// served.
 std::vector<std::string> payloadEnv(const ports::SandboxSpec& spec, const ImageDefaults& image,
-                                    int api_port);
+                                    int api_port, int proxy_port = 0);
 
 /// At most this much of each of the payload's streams is kept.
 inline constexpr std::size_t kCaptureCap = 1 << 20;
