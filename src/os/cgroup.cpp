@@ -171,9 +171,13 @@ Status CgroupTree::add(const std::string& group, pid_t pid) const {
 Result<std::vector<pid_t>> CgroupTree::processes(const std::string& group) const {
     std::vector<pid_t> out;
     for (std::size_t i = 0; i < roots_.size(); ++i) {
-        auto text = readFile(fileOf(i, group, "cgroup.procs"), kMaxFile);
-        if (!text && text.error().code == ErrorCode::kNotFound) continue;
-        if (!text) return std::move(text.error());
+        const auto file = fileOf(i, group, "cgroup.procs");
+        auto text = readFile(file, kMaxFile);
+        if (!text) {
+            // One that is removed while it is read answers ENODEV.
+            if (::access(file.c_str(), F_OK) != 0 && errno == ENOENT) continue;
+            return std::move(text.error());
+        }
         std::istringstream in(*text);
         for (pid_t pid = 0; in >> pid;)
             if (pid > 0) out.push_back(pid);

@@ -188,7 +188,6 @@ Status Runner::submit(Submission submission) {
         std::lock_guard lock(mutex_);
         if (stopping_) return stoppingError();
     }
-    auto id = submission.context.id;
     // Shared with the callback, which outlives this call if the wait below is given up.
     auto promise = std::make_shared<std::promise<Status>>();
     auto future = promise->get_future();

@@ -132,8 +132,9 @@ class Streams(Case):
             watchers.append(dial(self.node.port, request))
         for w in watchers:
             self.assertTrue(w.recv(12).startswith(b"HTTP/1.1 200"))
-        metrics = self.node.api("GET", "/metrics")[1].decode()
-        self.assertIn("aegis_event_streams 1000\n", metrics)
+        # A head is sent a moment before its stream is counted.
+        wait_until(lambda: b"aegis_event_streams 1000\n" in self.node.api("GET", "/metrics")[1],
+                   "all are counted")
         self.assertLess(self.threads() - before, 300)
         began = time.monotonic()
         self.node.ok("execution", "cancel", execution)
