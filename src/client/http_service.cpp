@@ -104,6 +104,12 @@ net::ClientRequest HttpService::make(std::string method, std::string target,
 }
 
 Error HttpService::explain(Error error) const {
+    // A daemon that dies in the middle of an answer is as far away as one that is not there.
+    if (error.code == ErrorCode::kIo)
+        return {ErrorCode::kUnreachable,
+                fmt::format("the connection to the daemon at {} broke ({})", endpoint_.str(),
+                            error.message),
+                "see whether it is there: aegis daemon status"};
     if (error.code != ErrorCode::kUnreachable) return error;
     return {ErrorCode::kUnreachable,
             fmt::format("the daemon at {} cannot be reached ({})", endpoint_.str(), error.message),

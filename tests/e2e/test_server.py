@@ -332,7 +332,10 @@ class Reload(Case):
         self.assertNotIn("warning", done.err)
         self.node.ok(*run)
         self.node.api("GET", "/health/live")
-        probes = [line for line in self.node.log().splitlines() if "/health/live" in line]
+        def logged():
+            return [line for line in self.node.log().splitlines() if "/health/live" in line]
+        wait_until(logged, "the log has it")
+        probes = logged()
         self.assertEqual(json.loads(probes[-1])["level"], "debug", "only for debugging")
 
     def test_a_bad_file_changes_nothing(self):
