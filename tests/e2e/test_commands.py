@@ -19,6 +19,13 @@ def steps(count, pause=0.2):
     return turns(*made, "all done")
 
 
+def minds_interrupts(pid):
+    """Whether a process blocks or catches SIGINT by now (proc(5))."""
+    with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as f:
+        masks = dict(line.split(":", 1) for line in f if line.startswith(("SigBlk", "SigCgt")))
+    return any(int(mask, 16) & 1 << signal.SIGINT - 1 for mask in masks.values())
+
+
 class Following(Case):
     def restart(self, pause):
         time.sleep(pause)
@@ -122,7 +129,7 @@ class Following(Case):
         for command in (["wait", execution], ["wait", "--timeout", "1m", execution],
                         ["logs", "-f", execution]):
             process = self.node.popen("execution", *command)
-            time.sleep(0.5)
+            wait_until(lambda: minds_interrupts(process.pid), "it waits for Ctrl-C")
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=10)
             self.assertEqual(process.returncode, 130, command)
