@@ -77,9 +77,11 @@ std::string whole() {
            event(R"({"type":"content_block_start","index":2,"content_block":)"
                  R"({"type":"tool_use","id":"t1","name":"fs_write","input":{}}})") +
            event(
-               R"({"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":"{\"a\""}})") +
+               R"({"type":"content_block_delta","index":2,)"
+               R"("delta":{"type":"input_json_delta","partial_json":"{\"a\""}})") +
            event(
-               R"({"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":":1}"}})") +
+               R"({"type":"content_block_delta","index":2,)"
+               R"("delta":{"type":"input_json_delta","partial_json":":1}"}})") +
            event(R"({"type":"content_block_stop","index":2})") + event(R"({"type":"brand_new"})") +
            event(
                R"({"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":9}})") +

@@ -51,8 +51,10 @@ TEST(OpenAiEncode, WholeConversation) {
             R"(","arguments":"not json"}}]},)"
             R"({"role":"tool","tool_call_id":"call_1","content":"done"},)"
             R"({"role":"assistant","content":"ok"}],"tools":[)"
-            R"({"type":"function","function":{"name":"fs_write","description":"Writes","parameters":{"type":"object"}}},)"
-            R"({"type":"function","function":{"name":"bare","description":"","parameters":{"type":"object","properties":{}}}}],)"
+            R"({"type":"function","function":{"name":"fs_write","description":"Writes",)"
+            R"("parameters":{"type":"object"}}},)"
+            R"({"type":"function","function":{"name":"bare","description":"",)"
+            R"("parameters":{"type":"object","properties":{}}}}],)"
             R"("stream":true,"stream_options":{"include_usage":true}})");
     ASSERT_EQ(wire.secret_headers.size(), 1U);
     EXPECT_EQ(wire.secret_headers[0].first, "Authorization");

@@ -14,7 +14,8 @@ constexpr const char* kContext = R"({
   "instruction": "Do it.", "input": "in", "previous_error": "", "iteration_number": 2,
   "name": "Ann", "yes": true, "no": false, "zero": 0, "nil": null, "empty": "", "list": ["a", "b", "c"],
   "nolist": [], "noobject": {}, "object": {"k1": 1, "k2": "two"}, "pi": 3.14, "big": 1e300, "whole": 4.0,
-  "users": [{"n": "x", "tags": ["t1", "t2"]}, {"n": "y", "tags": []}], "deep": {"a": {"b-c": [10, {"d": "e"}]}},
+  "users": [{"n": "x", "tags": ["t1", "t2"]}, {"n": "y", "tags": []}],
+  "deep": {"a": {"b-c": [10, {"d": "e"}]}},
   "braces": "{{name}} {% if x %} {# c #} \\{{", "html": "<a href=\"x\">&'</a>", "agent": {"name": "bot"},
   "unicode": {"\u00e9": "accent"}, "key with space": 5})";
 
