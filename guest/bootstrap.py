@@ -4,6 +4,7 @@
     import bootstrap; bootstrap.main()" PROMPT
 
 (imported, so that its compiled form is used; `python3 bootstrap.py PROMPT` does the same, slower).
+With `bootstrap.standby(3)` instead of main() it waits on descriptor 3 until it is told its prompt.
 PROMPT "-" means: read it from stdin. Speaks the protocol of docs/api.md, "Inside a container": a
 POST to /v1/llm/generate on the unix socket $AEGIS_SOCKET, answered by newline-delimited JSON.
 
@@ -24,6 +25,7 @@ MAX_HEAD = 64 * 1024
 # Two streams, each byte at most six in JSON, stay below what the daemon takes as one body (24 MiB).
 MAX_OUTPUT = 1900 * 1000
 DEFAULT_OUTPUT = 1024 * 1024
+MAX_JOB = 160 * 1024
 MAX_TRIES = 6
 TERM_GRACE = 2.0
 DRAIN_TIME = 0.1
@@ -640,6 +642,29 @@ def read_prompt(argv):
             parts.append(data)
         raw = b"".join(parts)
     return raw.decode("utf-8", "replace")
+
+
+def standby(fd):
+    """Waits for the job that comes on this socket, then is what main() is for it: one datagram with
+    working directory, prompt and environment, each but the last ended by a NUL; with it the
+    descriptor of a stdin, if there is one. No job comes: nothing to do."""
+    sock = _socket.socket(fileno=fd)
+    data, ancillary, _, _ = sock.recvmsg(MAX_JOB, _socket.CMSG_SPACE(4))
+    sock.close()
+    if not data:
+        posix._exit(0)
+    if ancillary:
+        stdin = int.from_bytes(ancillary[0][2][:4], sys.byteorder)
+        posix.dup2(stdin, 0)
+        posix.close(stdin)
+    cwd, prompt, *variables = data.split(b"\0")
+    posix.environ.clear()
+    for variable in variables:
+        name, _, value = variable.partition(b"=")
+        posix.environ[name] = value
+    sys.argv = ["bootstrap", prompt.decode(sys.getfilesystemencoding(), "surrogateescape")]
+    posix.chdir(cwd)
+    main()
 
 
 def generate(prompt):

@@ -124,6 +124,46 @@ class Case(unittest.TestCase):
         return daemon.requests[1]
 
 
+class Standby(Case):
+    """One that waits until it is told its job."""
+    WAIT = "import sys; sys.path.append({!r}); import bootstrap; bootstrap.standby(3)"
+
+    def start_waiting(self, job):
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with ours:
+            process = subprocess.Popen(
+                [sys.executable, "-I", "-S", "-X", "utf8", "-c", self.WAIT.format(HERE)], stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={"LEFT": "over"},
+                preexec_fn=lambda: os.dup2(theirs.fileno(), 3), close_fds=False)
+            theirs.close()
+            job(ours)
+        return process
+
+    def job(self, prompt, **env):
+        return b"\0".join([self.dir.encode(), prompt] + [f"{k}={v}".encode() for k, v in self.env(**env).items()])
+
+    def test_the_same_as_a_fresh_one(self):
+        daemon = self.serve(ok(lines({"type": "dispatch", "dispatch_id": "1", "action": "exec", "command": "sh",
+                                      "args": ["-c", "pwd; echo $X; echo ${LEFT-none}"]})), ok(lines(final("done"))))
+        process = self.start_waiting(lambda s: s.send(self.job("prompt \u00e9=".encode(), X="a=b")))
+        self.assertEqual(self.finish(process), (0, b"done\n", b""))
+        self.assertEqual(daemon.requests[0]["prompt"], "prompt \u00e9=")
+        self.assertEqual(daemon.requests[0]["request_id"], "exec:3:1")
+        self.assertEqual(daemon.requests[1]["stdout"], self.dir + "\na=b\nnone\n")
+
+    def test_a_prompt_on_stdin(self):
+        daemon = self.serve(ok(lines(final("done"))))
+        with tempfile.TemporaryFile() as prompt:
+            prompt.write(b"p" * 1_500_000)
+            prompt.seek(0)
+            process = self.start_waiting(lambda s: socket.send_fds(s, [self.job(b"-")], [prompt.fileno()]))
+        self.assertEqual(self.finish(process), (0, b"done\n", b""))
+        self.assertEqual(daemon.requests[0]["prompt"], "p" * 1_500_000)
+
+    def test_no_job(self):
+        self.assertEqual(self.finish(self.start_waiting(lambda s: None)), (0, b"", b""))
+
+
 class Talking(Case):
     def test_the_first_request_and_the_answer(self):
         daemon = self.serve(ok(lines({"type": "delta", "content": "noise"}, final("caf\u00e9 \u2603\n"))))

@@ -19,7 +19,7 @@ BIN = os.path.join(os.environ.get("AEGIS_GUEST_DIR", ""), "init")
 # The payload runs as another user, who may not reach an interpreter in somebody's home.
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 SEARCH = "PATH=/usr/local/bin:/usr/bin:/bin"
-START, EXEC, KILL_ALL, SHUTDOWN = 1, 2, 3, 4
+START, EXEC, KILL_ALL, SHUTDOWN, PREPARE = 1, 2, 3, 4, 5
 HELLO, STARTED, START_FAILED, EXITED, EXEC_DONE, KILLED = 64, 65, 66, 67, 68, 69
 IDLE, RUNNING, ENDED = 0, 1, 2
 
@@ -147,12 +147,15 @@ class Case(unittest.TestCase):
         self.assertEqual(got, kind, fields)
         return fields
 
-    def start(self, *argv, env=(), cwd="/", stdin=None, out_cap=1 << 20, err_cap=1 << 20):
+    def prepare(self, *argv, env=()):
+        self.send(PREPARE, texts(argv) + texts(env or [SEARCH]) + text("/"))
+
+    def start(self, *argv, env=(), cwd="/", stdin=None, out_cap=1 << 20, err_cap=1 << 20, to_waiting=False):
         self.files = [open(os.path.join(self.dir, n), "w+b") for n in ("out", "err")]
         for f in self.files:
             self.addCleanup(f.close)
         body = texts(argv) + texts(env or [SEARCH]) + text(cwd)
-        body += struct.pack("<BQQ", stdin is not None, out_cap, err_cap)
+        body += struct.pack("<BBQQ", stdin is not None, to_waiting, out_cap, err_cap)
         fds = [f.fileno() for f in self.files] + ([stdin.fileno()] if stdin else [])
         self.send(START, body, fds)
 
@@ -194,7 +197,7 @@ class Case(unittest.TestCase):
 class Payload(Case):
     def test_runs_and_reports(self):
         hello = self.boot()
-        self.assertEqual(hello, {"state": IDLE, "pid": 1, "api": 0, "proxy": 0})
+        self.assertEqual(hello, {"state": IDLE, "pid": 1, "api": 7411, "proxy": 7412})
         ended = self.run_payload("sh", "-c", 'pwd; echo "$A $1"; cat; echo e >&2; exit 7', "x", "a b", cwd="/tmp",
                                  env=[SEARCH, "A=\u00e9"])
         self.assertEqual(ended, {"code": 7, "signal": 0, "out": 12, "err": 2, "truncated": 0})
@@ -265,6 +268,60 @@ print([l for l in open('/proc/self/status') if l.startswith(('SigBlk', 'SigIgn')
         os.kill(self.host_pid, 15)
         self.assertEqual(self.expect(EXITED)["code"], 5)
         self.assertEqual(self.captured()[0], b"up\nterm\n")
+
+
+class Waiting(Case):
+    # Says what it got, and where it stands in it.
+    WAITER = """
+import array, os, socket
+s = socket.socket(fileno=3)
+data, ancillary, _, _ = s.recvmsg(200000, socket.CMSG_SPACE(4))
+if not data: os._exit(9)
+if ancillary: os.dup2(array.array("i", ancillary[0][2])[0], 0)
+print(data, os.read(0, 10), sorted(os.listdir("/proc/self/fd"))[:3])
+"""
+
+    def test_the_job_reaches_the_one_that_waits(self):
+        self.boot()
+        self.prepare(PYTHON, "-S", "-c", self.WAITER)
+        with tempfile.TemporaryFile() as stdin:
+            stdin.write(b"from stdin")
+            stdin.seek(0)
+            ended = self.run_payload("/nowhere", "the prompt", cwd="/tmp", env=["A=1", "B=2"], stdin=stdin,
+                                     to_waiting=True)
+        self.assertEqual((ended["code"], ended["signal"]), (0, 0))
+        self.assertIn(b"b'/tmp\\x00the prompt\\x00A=1\\x00B=2' b'from stdin'", self.captured()[0])
+        self.assertEqual(self.exec("echo", "after")["out"], b"after\n")
+
+    def test_one_that_died_is_replaced(self):
+        self.boot()
+        self.prepare("sh", "-c", "read -r job <&3; exit 3")
+        self.exec("true")  # after a command nothing else is left alive
+        self.assertEqual(self.run_payload("sh", "-c", "echo fresh; exit 4", to_waiting=True)["code"], 4)
+        self.assertEqual(self.captured()[0], b"fresh\n")
+
+    def test_one_that_cannot_be_started_is_replaced(self):
+        self.boot()
+        self.prepare("/not/there")
+        self.assertEqual(self.run_payload("sh", "-c", "exit 5", to_waiting=True)["code"], 5)
+
+    def test_it_is_not_used_unless_the_start_says_so(self):
+        self.boot()
+        self.prepare(PYTHON, "-S", "-c", self.WAITER)
+        ended = self.run_payload("sh", "-c", "echo other")
+        self.assertEqual((ended["code"], self.captured()[0]), (0, b"other\n"))
+
+    def test_a_directory_that_is_not_there_is_told(self):
+        self.boot()
+        self.prepare(PYTHON, "-S", "-c", self.WAITER)
+        self.start("sh", "-c", "true", cwd="/not/there", to_waiting=True)
+        self.assertIn("working directory /not/there", self.expect(START_FAILED)["text"])
+
+    def test_its_output_is_captured_from_the_beginning(self):
+        self.boot()
+        self.prepare("sh", "-c", "echo early; read -r job <&3; echo late >&2; exit 6")
+        ended = self.run_payload("x", "y\n", to_waiting=True)
+        self.assertEqual((ended["code"], self.captured()), (6, (b"early\n", b"late\n")))
 
 
 class Killing(Case):

@@ -20,21 +20,39 @@ void Capture::init(int epoll, std::uint32_t index) {
     index_ = index;
 }
 
-int Capture::open() {
+int Capture::openUnread() {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) return -1;
+    adoptUnread(ends[0]);
+    return ends[1];
+}
+
+void Capture::adoptUnread(int pipe) {
     close();
     total_ = kept_ = 0;
     next_ = 0;
     limit_ = 0;
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) != 0) return -1;
-    pipe_ = ends[0];
+    pipe_ = pipe;
     fcntl(pipe_, F_SETFL, O_NONBLOCK);
-    if (!watch(epoll_, pipe_, Source::kCapture, index_, EPOLLIN, &watched_)) {
-        closeFd(&ends[1]);
-        close();
-        return -1;
-    }
-    return ends[1];
+    fcntl(pipe_, F_SETFD, FD_CLOEXEC);
+}
+
+bool Capture::startReading() {
+    if (watch(epoll_, pipe_, Source::kCapture, index_, EPOLLIN, &watched_)) return true;
+    close();
+    return false;
+}
+
+int Capture::open() {
+    int end = openUnread();
+    if (end >= 0 && !startReading()) closeFd(&end);
+    return end;
+}
+
+bool Capture::drainToFile(int file, std::uint64_t cap) {
+    file_ = file;
+    cap_ = cap;
+    return startReading();
 }
 
 int Capture::openToFile(int file, std::uint64_t cap) {
@@ -116,8 +134,7 @@ std::size_t Capture::tail(char* out) const {
 }
 
 void Capture::close() {
-    if (pipe_ >= 0 && watched_ != 0)
-        watch(epoll_, pipe_, Source::kCapture, index_, 0, &watched_);
+    if (pipe_ >= 0 && watched_ != 0) watch(epoll_, pipe_, Source::kCapture, index_, 0, &watched_);
     closeFd(&pipe_);
     closeFd(&file_);
 }

@@ -18,6 +18,12 @@ class Capture {
     int openToFile(int file, std::uint64_t cap);
     int openToTail(std::size_t limit);
 
+    /// The pipe of a child that only waits yet: nothing is read. Then, or with the read end of a
+    /// pipe that somebody else has made, it drains to `file`, which it takes. False on failure.
+    int openUnread();
+    void adoptUnread(int pipe);
+    bool drainToFile(int file, std::uint64_t cap);
+
     /// Reads a bounded share of what is there. To be called when the pipe is readable.
     void ready();
     /// Reads all that is left; only once no writer is alive, else this could go on for ever.
@@ -31,6 +37,7 @@ class Capture {
 
   private:
     int open();
+    bool startReading();
     bool readOnce();
     void keepInFile(const char* bytes, std::size_t size);
     void keepInTail(const char* bytes, std::size_t size);

@@ -5,7 +5,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -54,9 +53,6 @@ void Relay::init(int epoll, const char* dir) {
 }
 
 std::uint16_t Relay::open(const char* socket_name, std::uint16_t port) {
-    char path[256];
-    snprintf(path, sizeof path, "%s/%s", dir_, socket_name);
-    if (access(path, F_OK) != 0) return 0;
     for (Listener& listener : listeners_) {
         if (listener.fd >= 0) continue;
         listener.fd = listenLoopback(port);

@@ -20,7 +20,7 @@ class Relay {
     void init(int epoll, const char* dir);
 
     /// Listens for "<dir>/<socket_name>" on 127.0.0.1, on `port` or, if that is taken, on any.
-    /// Returns the port, or 0 if the socket does not exist or nothing can listen.
+    /// Returns the port, or 0 if nothing can listen. The socket may come later.
     std::uint16_t open(const char* socket_name, std::uint16_t port);
 
     void acceptReady(std::uint32_t listener);

@@ -9,6 +9,7 @@
 
 #include <initializer_list>
 
+#include "proto/ctl_wire.h"
 #include "sys.h"
 
 namespace aegis::init {
@@ -55,13 +56,18 @@ int searchAndExec(const Arguments& arguments) {
 
 [[noreturn]] void runChild(const Arguments& arguments, const Stdio& stdio, int report) {
     setsid();
-    for (const int number : {SIGPIPE, SIGTERM, SIGINT, SIGHUP, SIGCHLD}) signal(number, SIG_DFL);
+    for (const int number : {SIGPIPE, SIGTERM, SIGINT, SIGHUP, SIGCHLD})
+        signal(number, SIG_DFL);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
     dup2(stdio.in, 0);
     dup2(stdio.out, 1);
     dup2(stdio.err, 2);
+    if (stdio.job == proto::ctl::kJobFd)
+        fcntl(stdio.job, F_SETFD, 0);
+    else if (stdio.job >= 0)
+        dup2(stdio.job, proto::ctl::kJobFd);
     Failure failure{0, Step::kDirectory};
     if (chdir(arguments.directory()) != 0) {
         failure.error = errno;
@@ -109,6 +115,22 @@ bool Arguments::addVariable(std::string_view text) {
 bool Arguments::setDirectory(std::string_view text) {
     directory_ = text.empty() ? "/" : copy(text);
     return directory_ != nullptr;
+}
+
+bool Arguments::writeJob(char* out, std::size_t capacity, std::size_t* size) const {
+    std::size_t used = 0;
+    const auto add = [&](const char* text) {
+        const std::size_t length = strlen(text) + 1;
+        if (length > capacity - used) return false;
+        memcpy(out + used, text, length);
+        used += length;
+        return true;
+    };
+    bool fits = add(directory_) && add(lastArgument());
+    for (std::size_t i = 0; fits && i < variables_; ++i)
+        fits = add(env_[i]);
+    *size = used - 1;
+    return fits;
 }
 
 pid_t spawn(const Arguments& arguments, const Stdio& stdio, int* error, char* text,

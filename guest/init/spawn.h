@@ -19,6 +19,10 @@ class Arguments {
     bool addVariable(std::string_view text);
     bool setDirectory(std::string_view text);
 
+    /// What proto::ctl::kJobFd gets of this command. False when it does not fit.
+    bool writeJob(char* out, std::size_t capacity, std::size_t* size) const;
+
+    const char* lastArgument() const { return argv_[args_ - 1]; }
     char* const* argv() const { return argv_; }
     char* const* env() const { return env_; }
     const char* directory() const { return directory_; }
@@ -35,11 +39,12 @@ class Arguments {
     const char* directory_ = "/";
 };
 
-/// The child's standard descriptors.
+/// The child's standard descriptors; `job`, unless -1, becomes proto::ctl::kJobFd.
 struct Stdio {
     int in;
     int out;
     int err;
+    int job = -1;
 };
 
 /// Starts the command as the leader of a session of its own. Returns its pid, or -1 with *error

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -55,7 +56,8 @@ bool Supervisor::init(const char* run_dir) {
     epoll_ = epoll_create1(EPOLL_CLOEXEC);
     sigset_t handled;
     sigemptyset(&handled);
-    for (const int number : {SIGCHLD, SIGTERM, SIGINT, SIGHUP}) sigaddset(&handled, number);
+    for (const int number : {SIGCHLD, SIGTERM, SIGINT, SIGHUP})
+        sigaddset(&handled, number);
     sigprocmask(SIG_BLOCK, &handled, nullptr);
     signal(SIGPIPE, SIG_IGN);
     signals_ = signalfd(-1, &handled, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -86,7 +88,8 @@ int Supervisor::run() {
             timeout = left <= 0 ? 0 : left > 60'000 ? 60'000 : static_cast<int>(left);
         }
         const int count = epoll_wait(epoll_, events, kEventsAtOnce, timeout);
-        for (int i = 0; i < count && !stop_; ++i) dispatch(events[i].data.u64);
+        for (int i = 0; i < count && !stop_; ++i)
+            dispatch(events[i].data.u64);
         if (reap_again_) reap();
         settle();
     }
@@ -96,11 +99,21 @@ int Supervisor::run() {
 void Supervisor::dispatch(std::uint64_t tag) {
     const auto index = static_cast<std::uint32_t>(tag);
     switch (static_cast<Source>(tag >> 32)) {
-        case Source::kSignal: signalled(); break;
-        case Source::kControl: handleMessages(); break;
-        case Source::kCapture: captures_[index & 1].ready(); break;
-        case Source::kListener: relay_.acceptReady(index); break;
-        case Source::kRelay: relay_.connectionReady(index); break;
+        case Source::kSignal:
+            signalled();
+            break;
+        case Source::kControl:
+            handleMessages();
+            break;
+        case Source::kCapture:
+            captures_[index & 1].ready();
+            break;
+        case Source::kListener:
+            relay_.acceptReady(index);
+            break;
+        case Source::kRelay:
+            relay_.connectionReady(index);
+            break;
     }
 }
 
@@ -147,7 +160,7 @@ void Supervisor::reap() {
 }
 
 bool Supervisor::noteDeath(pid_t pid, int wait_status) {
-    for (Child* child : {&payload_, &exec_}) {
+    for (Child* child : {&payload_, &waiting_, &exec_}) {
         if (child->reaped || child->pid != pid) continue;
         child->wait_status = wait_status;
         child->reaped = true;
@@ -160,25 +173,29 @@ bool Supervisor::noteDeath(pid_t pid, int wait_status) {
 void Supervisor::settle() {
     if (state_ == ctl::State::kRunning && payload_.reaped) {
         killEverything();
-        for (Capture& capture : captures_) capture.drain();
+        for (Capture& capture : captures_)
+            capture.drain();
         stdout_total_ = captures_[0].total();
         stderr_total_ = captures_[1].total();
         truncated_ = captures_[0].truncated() || captures_[1].truncated();
-        for (Capture& capture : captures_) capture.close();
+        for (Capture& capture : captures_)
+            capture.close();
         relay_.closeAll();
         state_ = ctl::State::kEnded;
         sendExited();
     }
     if (exec_active_ && exec_.reaped) {
         killEverything();
-        for (Capture& capture : captures_) capture.drain();
+        for (Capture& capture : captures_)
+            capture.drain();
         sendExecDone();
         abandonExec();
     }
 }
 
 void Supervisor::abandonExec() {
-    for (Capture& capture : captures_) capture.close();
+    for (Capture& capture : captures_)
+        capture.close();
     relay_.closeAll();
     exec_active_ = false;
     exec_deadline_ = INT64_MAX;
@@ -194,7 +211,8 @@ void Supervisor::killEverything() {
         kill(-1, SIGKILL);
         int wait_status;
         pid_t pid;
-        while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0) noteDeath(pid, wait_status);
+        while ((pid = waitpid(-1, &wait_status, WNOHANG)) > 0)
+            noteDeath(pid, wait_status);
         if (pid < 0 && errno == ECHILD) return;
         // Dying takes its time: wait for the next death, then look again.
         const timespec pause{0, 5'000'000};
@@ -224,8 +242,15 @@ void Supervisor::handle(Received& message) {
         return;
     }
     switch (type) {
-        case ctl::Type::kStart: startPayload(in, message); break;
-        case ctl::Type::kExec: startExec(in); break;
+        case ctl::Type::kStart:
+            startPayload(in, message);
+            break;
+        case ctl::Type::kPrepare:
+            prepare(in);
+            break;
+        case ctl::Type::kExec:
+            startExec(in);
+            break;
         case ctl::Type::kKillAll:
             killEverything();
             settle();
@@ -235,13 +260,15 @@ void Supervisor::handle(Received& message) {
             killEverything();
             stop_ = true;
             break;
-        default: control_.drop();
+        default:
+            control_.drop();
     }
 }
 
 void Supervisor::startPayload(ctl::WireReader& in, Received& message) {
     const bool readable = readCommand(in, arguments_);
     const bool has_stdin = in.integer<std::uint8_t>() == 1;
+    const bool to_waiting = in.integer<std::uint8_t>() == 1;
     const auto stdout_cap = in.integer<std::uint64_t>();
     const auto stderr_cap = in.integer<std::uint64_t>();
     if (!readable || !in.done() || message.fd_count != (has_stdin ? 3 : 2)) {
@@ -250,6 +277,11 @@ void Supervisor::startPayload(ctl::WireReader& in, Received& message) {
     }
     if (state_ != ctl::State::kIdle || exec_active_) {
         sendFailed(ctl::Type::kStartFailed, 0, EALREADY, "already started");
+        return;
+    }
+    if (to_waiting) payload_.pid = giveJob(message, has_stdin, stdout_cap, stderr_cap);
+    if (payload_.pid > 0) {
+        started();
         return;
     }
     Stdio stdio{has_stdin ? message.fds[2] : null_, -1, -1};
@@ -263,15 +295,77 @@ void Supervisor::startPayload(ctl::WireReader& in, Received& message) {
     closeFd(&stdio.out);
     closeFd(&stdio.err);
     if (payload_.pid < 0) {
-        for (Capture& capture : captures_) capture.close();
+        for (Capture& capture : captures_)
+            capture.close();
         sendFailed(ctl::Type::kStartFailed, 0, error, text);
         return;
     }
+    started();
+}
+
+void Supervisor::started() {
     payload_.reaped = false;
     state_ = ctl::State::kRunning;
     ctl::WireWriter out = begin(ctl::Type::kStarted);
     out.integer(static_cast<std::uint32_t>(payload_.pid));
     control_.send(g_out, out.size());
+}
+
+// Hands the start's command to the payload that waits. Its pid; -1 if a fresh one must be started.
+pid_t Supervisor::giveJob(Received& message, bool has_stdin, std::uint64_t stdout_cap,
+                          std::uint64_t stderr_cap) {
+    std::size_t size = 0;
+    // The directory here, so that one that is not there is told as for a fresh payload.
+    if (waiting_.pid < 0 || waiting_.reaped || chdir(arguments_.directory()) != 0 ||
+        chdir("/") != 0 || !arguments_.writeJob(g_out, sizeof g_out, &size) ||
+        !sendWithFd(waiting_job_, g_out, size, has_stdin ? message.fds[2] : -1)) {
+        forgetWaiting();
+        return -1;
+    }
+    // From here on the job is taken: what fails costs output, not a second run.
+    (void)captures_[0].drainToFile(message.fds[0], stdout_cap);
+    (void)captures_[1].drainToFile(message.fds[1], stderr_cap);
+    message.fds[0] = message.fds[1] = -1;
+    closeFd(&waiting_job_);
+    const pid_t pid = waiting_.pid;
+    waiting_ = {};
+    return pid;
+}
+
+// A payload that has everything but its job. Failures show when there is one.
+void Supervisor::prepare(ctl::WireReader& in) {
+    const bool readable = readCommand(in, arguments_);
+    if (!readable || !in.done() || state_ != ctl::State::kIdle || exec_active_ || waiting_.pid > 0)
+        return;
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) != 0) return;
+    waiting_job_ = ends[0];
+    Stdio stdio{null_, captures_[0].openUnread(), captures_[1].openUnread(), ends[1]};
+    int error;
+    char text[ctl::kMaxErrorBytes];
+    waiting_.pid =
+        stdio.out < 0 || stdio.err < 0 ? -1 : spawn(arguments_, stdio, &error, text, sizeof text);
+    waiting_.reaped = false;
+    closeFd(&stdio.out);
+    closeFd(&stdio.err);
+    closeFd(&ends[1]);
+    if (waiting_.pid < 0) forgetWaiting();
+}
+
+void Supervisor::adopt(pid_t pid, int job, int out, int err) {
+    waiting_.pid = pid;
+    waiting_job_ = job;
+    fcntl(job, F_SETFD, FD_CLOEXEC);
+    captures_[0].adoptUnread(out);
+    captures_[1].adoptUnread(err);
+}
+
+void Supervisor::forgetWaiting() {
+    if (waiting_.pid > 0 && !waiting_.reaped) kill(waiting_.pid, SIGKILL);
+    waiting_ = {};
+    closeFd(&waiting_job_);
+    for (Capture& capture : captures_)
+        capture.close();
 }
 
 void Supervisor::startExec(ctl::WireReader& in) {

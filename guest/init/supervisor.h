@@ -18,6 +18,9 @@ class Supervisor {
   public:
     /// `run_dir` holds the daemon's sockets and must outlive this.
     bool init(const char* run_dir);
+    /// A child that waits for its job already, with the read ends of its output pipes; from before
+    /// this program took its process over.
+    void adopt(pid_t pid, int job, int out, int err);
     /// Until shutdown or, with nothing running, SIGTERM. Returns the exit code.
     int run();
 
@@ -38,11 +41,16 @@ class Supervisor {
     void handleMessages();
     void handle(Received& message);
     void startPayload(proto::ctl::WireReader& in, Received& message);
+    pid_t giveJob(Received& message, bool has_stdin, std::uint64_t stdout_cap,
+                  std::uint64_t stderr_cap);
+    void prepare(proto::ctl::WireReader& in);
+    void forgetWaiting();
     void startExec(proto::ctl::WireReader& in);
     void killEverything();
     bool noteDeath(pid_t pid, int wait_status);
     void abandonExec();
 
+    void started();
     void sendHello();
     void sendEmpty(proto::ctl::Type type);
     void sendFailed(proto::ctl::Type type, std::uint32_t id, int error, const char* text);
@@ -57,6 +65,8 @@ class Supervisor {
 
     proto::ctl::State state_ = proto::ctl::State::kIdle;
     Child payload_;
+    Child waiting_;
+    int waiting_job_ = -1;
     Child exec_;
     bool exec_active_ = false;
     bool exec_timed_out_ = false;

@@ -38,11 +38,28 @@ void closeFd(int* fd) {
     *fd = -1;
 }
 
+bool sendWithFd(int socket, const char* bytes, std::size_t size, int fd) {
+    iovec part{const_cast<char*>(bytes), size};
+    alignas(cmsghdr) char ancillary[CMSG_SPACE(sizeof(int))];
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    if (fd >= 0) {
+        message.msg_control = ancillary;
+        message.msg_controllen = sizeof ancillary;
+        cmsghdr* header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(header), &fd, sizeof fd);
+    }
+    return sendmsg(socket, &message, MSG_DONTWAIT | MSG_NOSIGNAL) == static_cast<ssize_t>(size);
+}
+
 int connectUnix(const char* dir, const char* name, int type) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    const int length =
-        snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", dir, name);
+    const int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", dir, name);
     if (length < 0 || static_cast<unsigned>(length) >= sizeof address.sun_path) {
         errno = ENAMETOOLONG;
         return -1;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 /// The few things every part of PID 1 needs. No C++ library is linked here: no allocation, no
@@ -22,6 +23,9 @@ void closeFd(int* fd);
 
 /// Fills a sockaddr_un with "<dir>/<name>" and connects without blocking. -1 and errno on failure.
 int connectUnix(const char* dir, const char* name, int type);
+
+/// One datagram, with a descriptor unless `fd` is -1; does not wait. False when it did not go.
+bool sendWithFd(int socket, const char* bytes, std::size_t size, int fd);
 
 /// Brings the loopback interface up, where the runtime has not. Failure is left to bind() to tell.
 void raiseLoopback();

@@ -1,7 +1,7 @@
 #include "proto/ctl.h"
 
-#include <cerrno>
 #include <fmt/format.h>
+#include <cerrno>
 #include <type_traits>
 #include <utility>
 
@@ -103,8 +103,11 @@ void fields(Codec& codec, Message& m) {
     } else if constexpr (std::is_same_v<T, Start>) {
         fields(codec, m.command);
         codec.field(m.has_stdin);
+        codec.field(m.to_waiting);
         codec.field(m.stdout_cap);
         codec.field(m.stderr_cap);
+    } else if constexpr (std::is_same_v<T, Prepare>) {
+        fields(codec, m.command);
     } else if constexpr (std::is_same_v<T, Exec>) {
         codec.field(m.id);
         fields(codec, m.command);
@@ -146,6 +149,7 @@ constexpr Type typeOf() {
     if constexpr (std::is_same_v<Message, Exec>) return Type::kExec;
     if constexpr (std::is_same_v<Message, KillAll>) return Type::kKillAll;
     if constexpr (std::is_same_v<Message, Shutdown>) return Type::kShutdown;
+    if constexpr (std::is_same_v<Message, Prepare>) return Type::kPrepare;
     if constexpr (std::is_same_v<Message, Hello>) return Type::kHello;
     if constexpr (std::is_same_v<Message, Started>) return Type::kStarted;
     if constexpr (std::is_same_v<Message, StartFailed>) return Type::kStartFailed;
@@ -168,7 +172,7 @@ Result<std::string> encodeAny(const std::variant<Messages...>& message) {
 
 template <class Message>
 bool wellFormed(const Message& m) {
-    if constexpr (std::is_same_v<Message, Start>) {
+    if constexpr (std::is_same_v<Message, Start> || std::is_same_v<Message, Prepare>) {
         return !m.command.argv.empty();
     } else if constexpr (std::is_same_v<Message, Exec>) {
         return !m.command.argv.empty() && m.output_limit <= kMaxExecOutputBytes;
@@ -235,7 +239,7 @@ Result<std::string> encode(const HostMessage& message) {
 Result<std::string> encode(const GuestMessage& message) { return encodeAny(message); }
 
 Result<HostMessage> parseHostMessage(std::string_view bytes) {
-    return parseAny<Start, Exec, KillAll, Shutdown>(bytes);
+    return parseAny<Start, Exec, KillAll, Shutdown, Prepare>(bytes);
 }
 
 Result<GuestMessage> parseGuestMessage(std::string_view bytes) {

@@ -14,11 +14,12 @@
 /// connection is lost. One datagram is one message: version byte, type byte, then the fields of the
 /// struct in order (little-endian integers, u32-counted strings and lists).
 ///
-/// The order of things: hello; start -> started | start_failed; exited; exec -> exec_done, any
-/// number of times, one at once; kill_all -> killed at any time; shutdown. `exited` comes after
-/// every process in the sandbox but PID 1 is gone. After a lost connection the guest says hello
-/// again, with its state, and repeats `exited` if the payload has ended. While the guest runs a
-/// command, `exec` gets exec_done with error EBUSY; an exec whose connection is lost is killed.
+/// The order of things: hello; prepare, or not; start -> started | start_failed; exited; exec ->
+/// exec_done, any number of times, one at once; kill_all -> killed at any time; shutdown. `exited`
+/// comes after every process in the sandbox but PID 1 is gone. After a lost connection the guest
+/// says hello again, with its state, and repeats `exited` if the payload has ended. While the guest
+/// runs a command, `exec` gets exec_done with error EBUSY; an exec whose connection is lost is
+/// killed.
 ///
 /// The daemon must check SO_PEERCRED's pid against the container's first process before it reads,
 /// and must treat all that the guest says as hostile. Nothing here throws; any thread.
@@ -32,12 +33,20 @@ struct Command {
     bool operator==(const Command&) const = default;
 };
 
+/// Before `start`, and without an answer: starts a payload that waits for its job on descriptor
+/// kJobFd. If that fails, or it dies meanwhile, `start` starts a fresh one.
+struct Prepare {
+    Command command;
+    bool operator==(const Prepare&) const = default;
+};
+
 /// With it travel descriptors by SCM_RIGHTS, in this order: the files for stdout and stderr (opened
 /// O_WRONLY|O_APPEND), then, if `has_stdin`, the payload's stdin (else /dev/null). The guest writes
 /// at most the caps, in bytes, then goes on draining and counting.
 struct Start {
     Command command;
     bool has_stdin = false;
+    bool to_waiting = false;  ///< the payload that waits, if there is one, takes this as its job
     std::uint64_t stdout_cap = 0;
     std::uint64_t stderr_cap = 0;
     bool operator==(const Start&) const = default;
@@ -59,12 +68,12 @@ struct KillAll {
 struct Shutdown {
     bool operator==(const Shutdown&) const = default;
 };
-using HostMessage = std::variant<Start, Exec, KillAll, Shutdown>;
+using HostMessage = std::variant<Start, Exec, KillAll, Shutdown, Prepare>;
 
 struct Hello {
     State state = State::kIdle;
     std::uint32_t pid = 0;  ///< as the guest sees itself: 1
-    /// Where the guest relays 127.0.0.1 to api.sock and proxy.sock; 0: it does not.
+    /// Where the guest relays 127.0.0.1 to api.sock and proxy.sock; 0: it cannot.
     std::uint16_t api_port = 0;
     std::uint16_t proxy_port = 0;
     bool operator==(const Hello&) const = default;

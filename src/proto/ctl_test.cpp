@@ -9,8 +9,13 @@ namespace {
 
 const std::vector<HostMessage>& hostMessages() {
     static const std::vector<HostMessage> messages = {
-        Start{{{"python3", "-c", "print('\xc3\xa9')"}, {"A=1", "B="}, "/workspace"}, true, 10, 20},
-        Start{{{"x"}, {}, ""}, false, ~0ULL, 0},
+        Start{{{"python3", "-c", "print('\xc3\xa9')"}, {"A=1", "B="}, "/workspace"},
+              true,
+              true,
+              10,
+              20},
+        Prepare{{{"python3", "-c", "wait"}, {"A=1"}, "/"}},
+        Start{{{"x"}, {}, ""}, false, false, ~0ULL, 0},
         Exec{7, {{"sh", "-c", ""}, {"PATH=/bin"}, "/"}, 1000, kMaxExecOutputBytes},
         KillAll{},
         Shutdown{},
@@ -82,7 +87,7 @@ TEST(Ctl, CountsThatLieAllocateNothing) {
 }
 
 TEST(Ctl, LimitsHoldWhenEncoding) {
-    Start start{{{"x"}, {}, "/"}, false, 1, 1};
+    Start start{{{"x"}, {}, "/"}, false, false, 1, 1};
     start.command.argv = {std::string(kMaxArgvBytes, 'a')};
     const auto too_long = encode(HostMessage(start));
     ASSERT_FALSE(too_long);
@@ -103,7 +108,7 @@ TEST(Ctl, LimitsHoldWhenEncoding) {
 }
 
 TEST(Ctl, DescriptorsPerMessage) {
-    Start start{{{"x"}, {}, "/"}, false, 1, 1};
+    Start start{{{"x"}, {}, "/"}, false, false, 1, 1};
     EXPECT_EQ(fdCount(start), 2u);
     start.has_stdin = true;
     EXPECT_EQ(fdCount(start), kMaxFds);

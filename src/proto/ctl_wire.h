@@ -35,6 +35,7 @@ enum class Type : std::uint8_t {
     kExec = 2,
     kKillAll = 3,
     kShutdown = 4,
+    kPrepare = 5,
     kHello = 64,
     kStarted = 65,
     kStartFailed = 66,
@@ -42,6 +43,11 @@ enum class Type : std::uint8_t {
     kExecDone = 68,
     kKilled = 69,
 };
+
+/// A payload that waits finds the socket of its job here. The job is one datagram: the working
+/// directory, the last argument of `start`, then its environment, each ended by a NUL but for the
+/// last; if there is a stdin, its descriptor travels with it.
+inline constexpr int kJobFd = 3;
 
 /// What the payload has come to, as `hello` tells it.
 enum class State : std::uint8_t { kIdle = 0, kRunning = 1, kEnded = 2 };

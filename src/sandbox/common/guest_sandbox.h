@@ -41,8 +41,9 @@ struct GuestContext {
 ///
 /// The order: the derived class makes run directory and sockets (makeRun(), in the pool), hands
 /// them to attach() on the reactor's thread, and starts PID 1, which connects, is judged, gets
-/// `start`, answers, and the sandbox is up. Death is proven by the pidfd of PID 1, which ends after
-/// all other processes of its pid namespace.
+/// `start`, answers, and the sandbox is up. One whose PID 1 was started ahead brings its directory
+/// to makeRun() and the connection, with nothing of it read, to adopt() instead of listen(). Death
+/// is proven by the pidfd of PID 1, which ends after all other processes of its pid namespace.
 ///
 /// Shared: held by the runtime's table, by jobs in the pool and by callbacks that may outlast it
 /// there.
@@ -100,6 +101,8 @@ class GuestSandbox : public std::enable_shared_from_this<GuestSandbox> {
     std::shared_ptr<Derived> self() {
         return std::static_pointer_cast<Derived>(shared_from_this());
     }
+    /// The sockets that are this sandbox's own; before them, unless `run` brings it along, the
+    /// directory and ctl.sock.
     Status makeRun(Run& run);
     void submit(std::function<void()> job);
     void attach(Run run, ImageDefaults image);

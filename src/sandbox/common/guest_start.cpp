@@ -32,8 +32,10 @@ void GuestSandbox::submit(std::function<void()> job) {
 }
 
 Status GuestSandbox::makeRun(Run& run) {
-    AEGIS_TRY(run.dir, shared_.run_dirs.create());
-    AEGIS_TRY(run.listener, listenCtl(run.dir->ctlSocket()));
+    if (!run.dir) {
+        AEGIS_TRY(run.dir, shared_.run_dirs.create());
+        AEGIS_TRY(run.listener, listenCtl(run.dir->ctlSocket()));
+    }
     AEGIS_TRY(run.guest_listener, shared_.listeners(run.dir->apiSocket(), spec_.id));
     return {};
 }

@@ -33,21 +33,25 @@ bool fitsArgument(const std::string& prompt) {
            prompt.find('\0') == std::string::npos;
 }
 
+/// Python with the bootstrap imported, so that its compiled form is used, at `call`.
+std::vector<std::string> managedBootstrap(const std::string& call) {
+    return {"python3",
+            "-I",
+            "-S",
+            "-X",
+            "utf8",
+            "-c",
+            "import sys; sys.path.append('/aegis/bin'); import bootstrap; bootstrap." + call};
+}
+
 proto::ctl::Start startMessage(const ports::SandboxSpec& spec, std::vector<std::string> env,
                                std::string cwd, bool as_argument) {
     proto::ctl::Start start;
-    // Imported, not run as a file: only so is its compiled form used.
     if (spec.bootstrap_path.empty())
-        start.command.argv = {"python3",
-                              "-I",
-                              "-S",
-                              "-X",
-                              "utf8",
-                              "-c",
-                              "import sys; sys.path.append('/aegis/bin'); "
-                              "import bootstrap; bootstrap.main()"};
+        start.command.argv = managedBootstrap("main()");
     else
         start.command.argv = {"python3", spec.bootstrap_path};
+    start.to_waiting = spec.bootstrap_path.empty();
     start.command.argv.push_back(as_argument ? *spec.prompt : "-");
     start.command.env = std::move(env);
     start.command.cwd = std::move(cwd);
@@ -62,6 +66,14 @@ proto::ctl::Start startMessage(const ports::SandboxSpec& spec, std::vector<std::
 std::string workingDirectory(const ports::SandboxSpec& spec, const ImageDefaults& image) {
     if (!spec.cwd.empty()) return spec.cwd;
     return image.working_dir.empty() ? "/tmp" : image.working_dir;
+}
+
+Result<std::string> prepareMessage(const ImageDefaults& image) {
+    proto::ctl::Prepare prepare;
+    prepare.command.argv = managedBootstrap(fmt::format("standby({})", proto::ctl::kJobFd));
+    prepare.command.env = payloadEnv({}, image, 0, 0);
+    prepare.command.cwd = "/";
+    return proto::ctl::encode(proto::ctl::HostMessage(std::move(prepare)));
 }
 
 std::vector<std::string> payloadEnv(const ports::SandboxSpec& spec, const ImageDefaults& image,

@@ -25,6 +25,10 @@ std::string workingDirectory(const ports::SandboxSpec& spec, const ImageDefaults
 std::vector<std::string> payloadEnv(const ports::SandboxSpec& spec, const ImageDefaults& image,
                                     int api_port, int proxy_port = 0);
 
+/// The `prepare` message for PID 1: the managed bootstrap, up to the point where it needs its job.
+/// For sandboxes made before it is known for whom.
+Result<std::string> prepareMessage(const ImageDefaults& image);
+
 /// At most this much of each of the payload's streams is kept.
 inline constexpr std::size_t kCaptureCap = 1 << 20;
 
