@@ -171,6 +171,8 @@ void GuestSandbox::destroy() {
     dying_ = true;
     abandoned_ = true;
     shared_.reactor.forget(std::exchange(start_timer_, 0));
+    // Nothing is read from now on: what stays readable would keep the reactor busy until the death.
+    shared_.reactor.forget(std::exchange(connection_watch_, 0));
     shared_.roots.remove(spec_.id);
     failExecs({ErrorCode::kCancelled, "the sandbox was closed"});
     if (dead_) return onDead();
