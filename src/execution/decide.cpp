@@ -11,11 +11,11 @@ std::string duration(std::int64_t ms) {
     return ms % 1000 == 0 ? fmt::format("{}s", ms / 1000) : fmt::format("{}ms", ms);
 }
 
-/// Collects the events of one decision. Each is applied to a copy of the state as it is added, so
-/// that a rule sees what the ones before it have already decided.
+/// Collects the events of one decision. Each is applied to the state as it is added, so that a rule
+/// sees what the ones before it have already decided.
 class Decision {
   public:
-    Decision(const State& state, UtcTime now) : s_(state), now_(now) {}
+    Decision(State& state, UtcTime now) : s_(state), now_(now) {}
 
     std::vector<Event> take() { return std::move(events_); }
 
@@ -39,7 +39,7 @@ class Decision {
     void operator()(const GuestDispatchResult& in);
     void operator()(const ModelDelta& in) {
         constexpr std::size_t kMaxOutputEvents = 256;
-        if (running() && calling(in.call) >= 0 && s_.output_events < kMaxOutputEvents)
+        if (running() && calling(in.call) && s_.output_events < kMaxOutputEvents)
             add(OutputAppended{"model", in.text});
     }
     void operator()(const ModelAnswered& in);
@@ -47,7 +47,7 @@ class Decision {
     void operator()(const ToolAdmitted& in);
     void operator()(const ToolFinished& in) {
         if (!running()) return;
-        for (std::size_t c = 0; c < s_.conversations.size(); ++c) {
+        for (auto c : s_.open) {
             const auto* run = currentTool(c);
             if (run == nullptr || run->call != in.data.call || !run->dispatch_id.empty()) continue;
             completeTool(c, in.data);
@@ -92,11 +92,7 @@ class Decision {
     bool running() const { return active() && s_.phase == Phase::kRunning; }
     bool isCurrent(int sandbox) const { return sandbox == currentSandbox(s_); }
     bool lastIteration() const { return s_.iteration >= s_.plan.max_iterations; }
-    int calling(int call) const {
-        auto it = std::ranges::find(s_.conversations, call, &Conversation::calling);
-        if (call <= 0 || it == s_.conversations.end()) return -1;
-        return static_cast<int>(it - s_.conversations.begin());
-    }
+    bool calling(int call) const { return conversationCalling(s_, call).has_value(); }
     const ToolRun* currentTool(std::size_t conversation) const {
         const auto& turns = s_.conversations[conversation].turns;
         if (turns.empty() || !turns.back().current) return nullptr;
@@ -202,7 +198,7 @@ class Decision {
         }
     }
 
-    State s_;
+    State& s_;
     UtcTime now_;
     std::vector<Event> events_;
 };
@@ -322,20 +318,19 @@ void Decision::operator()(const BootstrapEnded& in) {
 
 void Decision::operator()(const GuestGenerate& in) {
     if (!running() || !isCurrent(in.sandbox)) return;
-    auto it = std::ranges::find(s_.conversations, in.request_id, &Conversation::request_id);
-    if (it == s_.conversations.end()) {
+    auto at = conversationOf(s_, in.request_id);
+    if (!at) {
         startCall(static_cast<int>(s_.conversations.size()), in.request_id, in.model_alias,
                   in.prompt);
-    } else if (it->want_call) {
-        auto c = *it;
-        startCall(static_cast<int>(it - s_.conversations.begin()), c.request_id, c.model_alias,
-                  c.prompt);
+    } else if (s_.conversations[*at].want_call) {
+        auto c = s_.conversations[*at];
+        startCall(static_cast<int>(*at), c.request_id, c.model_alias, c.prompt);
     }
 }
 
 void Decision::operator()(const GuestDispatchResult& in) {
     if (!running() || !isCurrent(in.sandbox)) return;
-    for (std::size_t c = 0; c < s_.conversations.size(); ++c) {
+    for (auto c : s_.open) {
         const auto* run = currentTool(c);
         if (run == nullptr || run->dispatch_id.empty() || run->dispatch_id != in.dispatch_id)
             continue;
@@ -345,7 +340,7 @@ void Decision::operator()(const GuestDispatchResult& in) {
 }
 
 void Decision::operator()(const ModelAnswered& in) {
-    if (!running() || calling(in.data.call) < 0) return;
+    if (!running() || !calling(in.data.call)) return;
     add(in.data);
     if (s_.tool_calls + in.data.tool_calls > s_.plan.max_tool_calls) {
         breakIteration(
@@ -355,7 +350,7 @@ void Decision::operator()(const ModelAnswered& in) {
 }
 
 void Decision::operator()(const ModelFailed& in) {
-    if (!running() || calling(in.data.call) < 0) return;
+    if (!running() || !calling(in.data.call)) return;
     add(in.data);
     IterationCompleted data;
     data.failure = in.data.failure;
@@ -473,10 +468,15 @@ void Decision::operator()(const Recovered&) {
 
 }  // namespace
 
-std::vector<Event> decide(const State& state, const Input& input) {
+std::vector<Event> advance(State& state, const Input& input) {
     Decision decision(state, input.now);
     std::visit(decision, input.data);
     return decision.take();
+}
+
+std::vector<Event> decide(const State& state, const Input& input) {
+    auto copy = state;
+    return advance(copy, input);
 }
 
 }  // namespace aegis::execution

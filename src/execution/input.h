@@ -118,4 +118,7 @@ struct Input {
 /// ordinals filled in. Empty: it changes nothing (stale, repeated, too late). Pure and total.
 std::vector<Event> decide(const State& state, const Input& input);
 
+/// The same, and the events are applied to `state`: without a copy of it.
+std::vector<Event> advance(State& state, const Input& input);
+
 }  // namespace aegis::execution

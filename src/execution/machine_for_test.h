@@ -21,13 +21,31 @@ class Machine {
         feed(Create{created});
     }
     std::size_t feed(InputData data) {
-        auto events = decide(state, {{++now}, std::move(data)});
+        const Input input{{++now}, std::move(data)};
+        auto advanced = state;
+        auto events = decide(state, input);
+        EXPECT_EQ(advance(advanced, input).size(), events.size());
         for (auto& e : events) {
             EXPECT_EQ(e.seq, log.size() + 1);
             apply(state, e);
             log.push_back(e);
         }
+        EXPECT_EQ(advanced, state);
+        checkIndexes();
         return events.size();
+    }
+    /// What finds conversations quickly finds the same as looking at all of them.
+    void checkIndexes() const {
+        std::vector<std::size_t> open;
+        for (std::size_t i = 0; i < state.conversations.size(); ++i) {
+            const auto& c = state.conversations[i];
+            if (!c.finished()) open.push_back(i);
+            EXPECT_EQ(conversationOf(state, c.request_id), i);
+            if (c.calling > 0) {
+                EXPECT_EQ(conversationCalling(state, c.calling), i);
+            }
+        }
+        EXPECT_EQ(state.open, open);
     }
     template <class T>
     const T* last() const {

@@ -38,6 +38,8 @@ class Fold {
         s_.sandbox_open = false;
         s_.full_volumes.clear();
         s_.conversations.clear();
+        s_.open.clear();
+        s_.by_request.clear();
         s_.model_calls = 0;
         s_.tool_calls = 0;
         s_.output_events = 0;
@@ -109,8 +111,8 @@ class Fold {
         s_.phase = Phase::kNone;
     }
     Conversation* calling(int call) {
-        auto it = std::ranges::find(s_.conversations, call, &Conversation::calling);
-        return call > 0 && it != s_.conversations.end() ? &*it : nullptr;
+        auto at = conversationCalling(s_, call);
+        return at ? &s_.conversations[*at] : nullptr;
     }
     Turn* turn(int conversation, int index) {
         if (conversation < 0 || static_cast<std::size_t>(conversation) >= s_.conversations.size())
@@ -137,8 +139,8 @@ void Fold::operator()(const EffectLost& d) {
             c->want_call = true;
         }
     } else if (d.effect == "tool_call") {
-        for (auto& c : s_.conversations) {
-            for (auto& t : c.turns) {
+        for (auto at : s_.open) {
+            for (auto& t : s_.conversations[at].turns) {
                 if (t.current && t.current->call == d.call) t.current.reset();
             }
         }
@@ -156,6 +158,8 @@ void Fold::operator()(const LlmCallStarted& d) {
         s_.conversations.back().request_id = d.request_id;
         s_.conversations.back().model_alias = d.model_alias;
         s_.conversations.back().prompt = d.prompt;
+        s_.open.push_back(at);
+        s_.by_request.emplace(d.request_id, at);
     }
     s_.conversations[at].calling = d.call;
     s_.conversations[at].want_call = false;
@@ -167,6 +171,8 @@ void Fold::operator()(const LlmCallCompleted& d) {
     if (auto* c = calling(d.call)) {
         c->calling = 0;
         c->turns.push_back({d.answer, d.tool_calls, {}, {}});
+        auto at = static_cast<std::size_t>(c - s_.conversations.data());
+        if (c->finished()) std::erase(s_.open, at);
     }
 }
 
@@ -178,7 +184,8 @@ void Fold::operator()(const ToolCallStarted& d) {
 }
 
 void Fold::operator()(const ToolCallCompleted& d) {
-    for (auto& c : s_.conversations) {
+    for (auto at : s_.open) {
+        auto& c = s_.conversations[at];
         for (auto& t : c.turns) {
             if (!t.current || t.current->call != d.call) continue;
             if (!t.current->dispatch_id.empty()) c.dispatched.push_back(t.current->dispatch_id);
@@ -219,7 +226,7 @@ EffectKey key(EffectKey::Kind kind, const State& s) {
 }
 
 void dueConversations(const State& s, std::vector<EffectKey>& out) {
-    for (std::size_t i = 0; i < s.conversations.size(); ++i) {
+    for (auto i : s.open) {
         const auto& c = s.conversations[i];
         auto k = key(EffectKey::Kind::kCallModel, s);
         k.conversation = static_cast<int>(i);
@@ -275,6 +282,19 @@ std::string_view statusName(Status status) {
             return "cancelled";
     }
     return "none";
+}
+
+std::optional<std::size_t> conversationOf(const State& state, const std::string& request_id) {
+    auto it = state.by_request.find(request_id);
+    if (it == state.by_request.end()) return std::nullopt;
+    return it->second;
+}
+
+std::optional<std::size_t> conversationCalling(const State& state, int call) {
+    auto it = std::ranges::find_if(
+        state.open, [&](std::size_t at) { return state.conversations[at].calling == call; });
+    if (call <= 0 || it == state.open.end()) return std::nullopt;
+    return *it;
 }
 
 int currentSandbox(const State& state) {

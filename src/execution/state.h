@@ -1,6 +1,7 @@
 #pragma once
 
 #include <compare>
+#include <unordered_map>
 
 #include "execution/event.h"
 
@@ -101,6 +102,10 @@ struct State {
     std::optional<int> exit_code;
     BodyRef standard_output, standard_error;
     std::vector<Conversation> conversations;  ///< of this iteration
+    /// Those that are not finished, ascending, and all by their request: what a call costs must not
+    /// grow with the number of calls before it.
+    std::vector<std::size_t> open;
+    std::unordered_map<std::string, std::size_t> by_request;
     int model_calls = 0;                      ///< of this iteration
     int tool_calls = 0;                       ///< of this iteration
     std::size_t output_events = 0;            ///< of this iteration
@@ -133,6 +138,14 @@ struct EffectKey {
     UtcTime at;  ///< of a timer
     auto operator<=>(const EffectKey&) const = default;
 };
+
+/// The conversation that was asked for with that id, or whose model call has that number.
+std::optional<std::size_t> conversationOf(const State& state, const std::string& request_id);
+std::optional<std::size_t> conversationCalling(const State& state, int call);
+
+/// The conversation that was asked for with that id, or whose model call has that number.
+std::optional<std::size_t> conversationOf(const State& state, const std::string& request_id);
+std::optional<std::size_t> conversationCalling(const State& state, int call);
 
 /// The ordinal of the sandbox that this iteration has, is getting, or is getting rid of.
 int currentSandbox(const State& state);

@@ -86,9 +86,7 @@ void Actor::handle(InputData data, std::vector<ports::Body> bodies) {
     if (halted_) return;
     auto before = state_.last_seq;
     auto reserved = state_.spending.open;
-    auto events = decide(state_, {deps_->clock.utc(), std::move(data)});
-    for (const auto& event : events)
-        apply(state_, event);
+    auto events = advance(state_, {deps_->clock.utc(), std::move(data)});
     for (const auto& body : bodies)
         deps_->bodies.put(body);
     if (!events.empty()) append(std::move(events), std::move(bodies), before, reserved);
