@@ -1,7 +1,7 @@
 # One command each. Everything is built in build/ (and build-*/).
 BUILD ?= build
 
-.PHONY: all test package bench fuzz format tidy style clean
+.PHONY: all test package bench soak fuzz format tidy style clean
 all:
 	@scripts/install-deps.sh build test
 	@scripts/build.sh $(BUILD) -DCMAKE_BUILD_TYPE=RelWithDebInfo
@@ -21,8 +21,10 @@ bench:
 	@scripts/build.sh build-bench -DCMAKE_BUILD_TYPE=RelWithDebInfo -DAEGIS_TESTS=OFF \
 	    -DAEGIS_BENCH=ON
 	python3 bench/run.py --build build-bench
-	python3 bench/api.py --build build-bench
-	python3 bench/command_line.py --build build-bench
+
+# 10,000 executions in a row: what they leave behind.
+soak: all
+	python3 bench/soak.py --build $(BUILD)
 
 # Each fuzz target for FUZZ_SECS seconds.
 FUZZ_SECS ?= 30

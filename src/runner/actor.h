@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -60,6 +61,9 @@ class Actor : public std::enable_shared_from_this<Actor> {
     void modelDelta(int call, std::string_view text);
     /// The end of a model call, after all of its text.
     void modelEnded(execution::InputData result, std::vector<ports::Body> bodies);
+
+    /// The sandbox's runtime is told to start it: what its first request is counted from.
+    void sandboxAsked();
 
     /// Forgets every effect without an event: the daemon stops, the execution stays as it is on
     /// disk. `closed` is called when its sandbox has no process left.
@@ -125,6 +129,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
     std::vector<DeferredGenerate> deferred_;  ///< came before the sandbox was known to be up
     std::map<std::string, ports::DispatchCommand> dispatches_;
     DeltaBuffer deltas_;
+    std::atomic<std::int64_t> sandbox_asked_ns_ = 0;  ///< 0: no request is the first
     int output_call_ = 0;
     std::string output_;  ///< of the model, not yet an event
 };

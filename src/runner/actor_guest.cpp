@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/log.h"
 #include "runner/actor.h"
 #include "runner/effects.h"
 #include "text/escape.h"
@@ -13,6 +14,11 @@ using aegis::Status;  // not the execution's
 
 void Actor::generate(int sandbox, proto::guest::GenerateRequest request, ports::Body prompt,
                      GuestCallPtr call) {
+    if (auto asked_ns = sandbox_asked_ns_.exchange(0)) {
+        log(LogLevel::kDebug, "first request of a sandbox",
+            {{"execution_id", context_.id.str()},
+             {"us", std::to_string((deps_->clock.boot().ns - asked_ns) / 1000), true}});
+    }
     bool posted = deps_->core.post(
         mailbox_, [self = shared_from_this(), sandbox, request = std::move(request),
                    prompt = std::move(prompt), call]() mutable {
@@ -20,6 +26,8 @@ void Actor::generate(int sandbox, proto::guest::GenerateRequest request, ports::
         });
     if (!posted) call->fail("busy", "too many requests at once", true);
 }
+
+void Actor::sandboxAsked() { sandbox_asked_ns_ = deps_->clock.boot().ns; }
 
 void Actor::dispatchResult(int sandbox, proto::guest::DispatchResult result, GuestCallPtr call) {
     bool posted = deps_->core.post(
@@ -32,7 +40,7 @@ void Actor::dispatchResult(int sandbox, proto::guest::DispatchResult result, Gue
 std::string Actor::effectiveRequestId(const proto::guest::GenerateRequest& request,
                                       const ports::Body& prompt) {
     const auto& all = state_.conversations;
-    if (std::ranges::find(all, request.request_id, &Conversation::request_id) != all.end())
+    if (conversationOf(state_, request.request_id) || attached_.size() >= all.size())
         return request.request_id;
     // A guest that numbers its requests at random asks again after a crash: the same prompt, in a
     // sandbox that has not asked about it, is the same conversation.
@@ -71,12 +79,12 @@ void Actor::handleGenerate(DeferredGenerate asked) {
     }
     auto id = effectiveRequestId(asked.request, asked.prompt);
     handle(GuestGenerate{asked.sandbox, id, asked.prompt.ref, state_.model_alias}, {asked.prompt});
-    auto at = std::ranges::find(state_.conversations, id, &Conversation::request_id);
-    if (at == state_.conversations.end()) {
+    auto at = conversationOf(state_, id);
+    if (!at) {
         asked.call->fail("iteration_ended", "the iteration has ended", false);
         return;
     }
-    int conversation = static_cast<int>(at - state_.conversations.begin());
+    int conversation = static_cast<int>(*at);
     attached_.insert(conversation);
     auto& place = waiting_[conversation];
     if (place && place != asked.call)
@@ -227,9 +235,9 @@ void Actor::drainDeltas() {
         text = std::exchange(deltas_.text, {});
         call = deltas_.call;
     }
-    auto at = std::ranges::find(state_.conversations, call, &Conversation::calling);
-    if (text.empty() || halted_ || at == state_.conversations.end()) return;
-    auto waiting = waiting_.find(static_cast<int>(at - state_.conversations.begin()));
+    auto at = conversationCalling(state_, call);
+    if (text.empty() || halted_ || !at) return;
+    auto waiting = waiting_.find(static_cast<int>(*at));
     if (waiting != waiting_.end()) {
         GuestMessage delta;
         delta.kind = GuestMessage::Kind::kDelta;

@@ -235,6 +235,7 @@ std::function<void()> startSandbox(const std::shared_ptr<Actor>& actor, const Ef
             gate->enter([&] {
                 auto sink = std::make_shared<Sink>(actor);
                 sink->hold();
+                actor->sandboxAsked();
                 actor->context().runtime->start(std::move(spec), deadline, *sink);
             });
         };

@@ -82,7 +82,8 @@ class Done:
 class Node:
     """A daemon with a data directory, a configuration file and a port of its own."""
 
-    def __init__(self, config=None, env=None, data_dir=None):
+    def __init__(self, config=None, env=None, data_dir=None, isolation=None):
+        self.isolation = isolation or ISOLATION
         self.dir = tempfile.mkdtemp(prefix="aegis-test-")
         self.data_dir = data_dir or os.path.join(self.dir, "data")
         self.port = free_port()
@@ -92,7 +93,7 @@ class Node:
         self.config_path = os.path.join(self.dir, "aegis-config.yaml")
         self.log_path = os.path.join(self.dir, "daemon.log")
         self.process = None
-        if ISOLATION == "process":
+        if self.isolation == "process":
             os.makedirs(os.path.join(IMAGES, "unpacked"), exist_ok=True)
             os.makedirs(self.data_dir, mode=0o700, exist_ok=True)
             if not os.path.lexists(os.path.join(self.data_dir, "images")):
@@ -102,7 +103,7 @@ class Node:
     def configure(self, config):
         whole = dict(config)
         whole["server"] = {"addr": f"127.0.0.1:{self.port}", **config.get("server", {})}
-        if ISOLATION == "process":
+        if self.isolation == "process":
             whole["runtime"] = {"isolation": "process",
                                 "images": {"python": {"3.11": base_image()}},
                                 **config.get("runtime", {})}
@@ -163,7 +164,7 @@ class Node:
             raise AssertionError("left behind: " + ", ".join(left))
 
     def sweep(self):
-        ids = self.containers() if ISOLATION == "docker" else []
+        ids = self.containers() if self.isolation == "docker" else []
         if ids:
             subprocess.run(["docker", "rm", "-f", *ids], capture_output=True, check=False)
         for mount in self.mounts():
@@ -188,7 +189,7 @@ class Node:
         """Ids of the containers of this node, running or not."""
         if not self.node_id():
             return []
-        if ISOLATION == "process":
+        if self.isolation == "process":
             return self.groups()
         run = subprocess.run(["docker", "ps", "-aq", "--no-trunc", "--filter",
                               f"label=aegis.node={self.node_id()}"],
