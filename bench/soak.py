@@ -4,9 +4,9 @@
     bench/soak.py [--build build] [--executions 10000] [--minutes 60] [--json FILE]
 
 In isolation `process`: successes, refinements, failures and cancels, with and without volumes (see
-tests/lib/leftovers.py). Compared are processes, control groups of every hierarchy, mounts, loop devices,
-sockets, descriptors, threads and files before and after; exit 1 if any of them is more, or if the
-daemon's memory grew by more than --grow-mib.
+tests/lib/leftovers.py). Compared are processes, control groups of every hierarchy, mounts, loop
+devices, sockets, descriptors, threads and files before and after; exit 1 if any of them is more, or
+if the daemon's memory grew by more than --grow-mib.
 """
 import argparse
 import json
