@@ -1,5 +1,6 @@
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -13,8 +14,10 @@ aegis::init::Supervisor g_supervisor;
 
 }  // namespace
 
-/// PID 1 of a sandbox: `init [directory of the daemon's sockets]`. Exit 2: not PID 1 of a namespace
-/// of its own; 1: the kernel refuses what it needs.
+/// PID 1 of a sandbox: `init [directory of the daemon's sockets [payload's pid]]`. With a pid this
+/// process has forked a payload that waits (ctl_wire.h), before it became this program; descriptors
+/// 3, 4 and 5 are the socket for its job and the read ends of its stdout and stderr. Exit 2: not
+/// PID 1 of a namespace of its own; 1: the kernel refuses what it needs.
 int main(int argc, char** argv) {
     // First of all: the payload runs as the same user and must not look into this process.
     prctl(PR_SET_DUMPABLE, 0);
@@ -33,5 +36,6 @@ int main(int argc, char** argv) {
         perror("init");
         return 1;
     }
+    if (argc > 2) g_supervisor.adopt(static_cast<pid_t>(strtol(argv[2], nullptr, 10)), 3, 4, 5);
     return g_supervisor.run();
 }

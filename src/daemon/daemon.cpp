@@ -13,14 +13,14 @@
 #include "base/log.h"
 #include "daemon/health.h"
 #include "egress/proxy.h"
-#include "node/node_facts.h"
 #include "guest_api/guest_routes.h"
+#include "image/root_store.h"
 #include "models/from_config.h"
 #include "net/curl/curl_multi.h"
 #include "net/tls/terminator.h"
+#include "node/node_facts.h"
 #include "os/clock.h"
 #include "os/files.h"
-#include "image/root_store.h"
 #include "sandbox/docker/docker_runtime.h"
 #include "sandbox/process/process_runtime.h"
 #include "store/sqlite/store.h"
@@ -53,8 +53,8 @@ Result<NodeId> nodeId(const std::string& data_dir) {
 }
 
 LogLevel levelOf(const std::string& name) {
-    return name == "debug"  ? LogLevel::kDebug
-           : name == "warn" ? LogLevel::kWarn
+    return name == "debug"   ? LogLevel::kDebug
+           : name == "warn"  ? LogLevel::kWarn
            : name == "error" ? LogLevel::kError
                              : LogLevel::kInfo;
 }
@@ -145,8 +145,9 @@ Status Daemon::Parts::makeAdapters() {
     docker_options.node = node;
     docker_options.docker_host = config.runtime.docker_host;
     docker_options.guest_dir = options.installation.guest_dir;
-    docker_options.listeners = [this](const std::string& path, ports::SandboxId id)
-        -> Result<std::unique_ptr<ports::GuestListener>> {
+    docker_options.listeners =
+        [this](const std::string& path,
+               ports::SandboxId id) -> Result<std::unique_ptr<ports::GuestListener>> {
         AEGIS_TRY(auto listener, guests->listen(path, id));
         return proxy->beside(std::move(listener), path, id);
     };
@@ -157,6 +158,8 @@ Status Daemon::Parts::makeAdapters() {
     process_options.guest_dir = options.installation.guest_dir;
     process_options.listeners = docker_options.listeners;
     process_options.launcher_command = {"/proc/self/exe", "launcher"};
+    process_options.warm = {static_cast<std::size_t>(config.runtime.warm_pool_size),
+                            config.runtime.warm_pool_max_idle_ms};
     AEGIS_TRY(process,
               sandbox::ProcessRuntime::create(std::move(process_options), *images, random));
     tools::TableOptions table;
@@ -178,16 +181,22 @@ void Daemon::Parts::makeCore() {
     runner::RunnerOptions runner_options;
     runner_options.max_concurrent_executions =
         static_cast<std::size_t>(options.config.runtime.max_concurrent_executions);
-    runner_options.resolve = [this](const agent::Manifest& manifest)
-        -> Result<std::pair<std::string, std::string>> {
+    runner_options.resolve =
+        [this](const agent::Manifest& manifest) -> Result<std::pair<std::string, std::string>> {
         auto now = currentFacts();
         AEGIS_TRY(auto image, agent::resolvedImage(manifest, now));
         return std::pair(std::string(agent::name(agent::resolvedIsolation(manifest, now))), image);
     };
     runner = std::make_unique<runner::Runner>(
-        runner::RunnerPorts{clock, random, store->journal(), store->registry(), *models, *tools,
-                            *tools, *volumes, {{"docker", docker.get()},
-                             {"process", process.get()}}},
+        runner::RunnerPorts{clock,
+                            random,
+                            store->journal(),
+                            store->registry(),
+                            *models,
+                            *tools,
+                            *tools,
+                            *volumes,
+                            {{"docker", docker.get()}, {"process", process.get()}}},
         std::move(runner_options));
     guests = std::make_unique<guest_api::GuestRoutes>(*runner, clock, acceptor);
     feed = std::make_unique<service::NodeFeed>(store->journal());
@@ -201,14 +210,14 @@ void Daemon::Parts::makeCore() {
     health = std::make_unique<Health>(*runner, std::string(agent::name(facts.default_isolation)),
                                       options.data_dir, clock);
     service = std::make_unique<service::LocalService>(service::LocalParts{
-        clock, random, store->journal(), store->registry(), *models, *volumes, *runner, hub,
-        *feed,
+        clock, random, store->journal(), store->registry(), *models, *volumes, *runner, hub, *feed,
         [this] { return currentFacts(); }, [this] { return status(); }});
 }
 
 agent::NodeFacts Daemon::Parts::currentFacts() {
     auto now = facts;
-    for (auto& alias : models->aliases()) now.aliases.insert(std::move(alias));
+    for (auto& alias : models->aliases())
+        now.aliases.insert(std::move(alias));
     return now;
 }
 
@@ -307,8 +316,8 @@ Result<std::unique_ptr<Daemon>> Daemon::start(DaemonOptions options) {
     AEGIS_CHECK(parts->listen());
     warnOfUnused(parts->options.config);
     log(LogLevel::kInfo, "the daemon listens",
-        {{"address", fmt::format("{}:{}", parts->options.config.server.addr.host,
-                                 parts->server->port())},
+        {{"address",
+          fmt::format("{}:{}", parts->options.config.server.addr.host, parts->server->port())},
          {"data_dir", parts->options.data_dir},
          {"version", AEGIS_VERSION}});
     auto* raw = parts.get();
@@ -352,7 +361,8 @@ Status Daemon::reload() {
     json::Object outcome{{"count", ++p.reloads}};
     if (unused) {
         json::Array names;
-        for (const auto& name : *unused) names.push_back(json::Value(name));
+        for (const auto& name : *unused)
+            names.push_back(json::Value(name));
         outcome["needs_restart"] = std::move(names);
     } else {
         outcome["error"] = api::errorBody(unused.error())["error"];
@@ -386,14 +396,16 @@ void blockSignals() {
     ::signal(SIGPIPE, SIG_IGN);
     sigset_t set;
     sigemptyset(&set);
-    for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+    for (int signal : {SIGTERM, SIGINT, SIGHUP})
+        sigaddset(&set, signal);
     ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
 
 void waitForStop(Daemon& daemon) {
     sigset_t set;
     sigemptyset(&set);
-    for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+    for (int signal : {SIGTERM, SIGINT, SIGHUP})
+        sigaddset(&set, signal);
     while (true) {
         int signal = 0;
         if (::sigwait(&set, &signal) != 0 || signal != SIGHUP) return;

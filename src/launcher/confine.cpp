@@ -64,12 +64,13 @@ Status dropPrivileges() {
     return {};
 }
 
-Status closeDescriptors() {
+Status closeDescriptors(unsigned first) {
     const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
     if (null < 0) return errnoError(errno, "/dev/null");
     for (int fd = 0; fd < 3; ++fd)
         if (::dup2(null, fd) < 0) return errnoError(errno, "standard descriptors");
-    if (::syscall(SYS_close_range, 3U, ~0U, 0U) != 0) return errnoError(errno, "close_range");
+    if (null > 2) ::close(null);
+    if (::syscall(SYS_close_range, first, ~0U, 0U) != 0) return errnoError(errno, "close_range");
     return {};
 }
 

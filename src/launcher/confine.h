@@ -12,8 +12,8 @@ namespace aegis::launcher {
 Status setLimits();
 /// No new privileges, no capability in any set, user and group 1000 and no other group.
 Status dropPrivileges();
-/// Standard descriptors are /dev/null, and there is no other.
-Status closeDescriptors();
+/// Standard descriptors are /dev/null, and from `first` on there is none.
+Status closeDescriptors(unsigned first = 3);
 /// `filter`: sock_filter structs as they lie in memory.
 Status installFilter(const std::string& filter);
 

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <iterator>
 
+#include "launcher/become.h"
 #include "launcher/confine.h"
 #include "launcher/landlock.h"
 #include "launcher/namespaces.h"
@@ -21,8 +22,6 @@ namespace aegis::launcher {
 namespace {
 
 namespace launch = proto::launch;
-
-constexpr const char* kInit = "/aegis/bin/init";
 
 /// What a Spawn brought along.
 struct Order {
@@ -48,24 +47,6 @@ Order takeOrder(launch::Spawn spawn, std::vector<os::Fd> fds) {
     return order;
 }
 
-std::vector<WritablePlace> writablePlaces(const launch::Spawn& spawn) {
-    std::vector<WritablePlace> out{{"/dev", true}};
-    if (spawn.tmp_bytes > 0) out.push_back({"/tmp", true});
-    for (const auto& mount : spawn.mounts)
-        if (mount.writable) out.push_back({mount.target, mount.directory});
-    return out;
-}
-
-/// Waits for one byte; false at the end of the stream.
-bool awaitByte(int fd, char expected) {
-    char byte = 0;
-    ssize_t n = 0;
-    do {
-        n = ::read(fd, &byte, 1);
-    } while (n < 0 && errno == EINTR);
-    return n == 1 && byte == expected;
-}
-
 /// The new process, up to the exec that does not return.
 Status becomeGuest(Order& order, int mapped) {
     if (!awaitByte(mapped, launch::kGo)) return {ErrorCode::kInternal, "no identity was given"};
@@ -73,7 +54,7 @@ Status becomeGuest(Order& order, int mapped) {
     AEGIS_CHECK(setLimits());
     AEGIS_CHECK(becomeOwner());
     AEGIS_CHECK(nameAndRaise());
-    auto writable = writablePlaces(order.spawn);
+    auto writable = writablePlaces(order.spawn.mounts, order.spawn.tmp_bytes);
     AEGIS_CHECK(enterRoot(std::move(order.root)));
     AEGIS_CHECK(os::writeAll(order.control.get(), {&launch::kReady, 1}));
     if (!awaitByte(order.control.get(), launch::kGo)) ::_exit(0);
@@ -90,24 +71,61 @@ Status becomeGuest(Order& order, int mapped) {
     if (status) status = closeDescriptors();
     if (status) status = installFilter(filter);
     if (status) {
-        const char* const argv[] = {kInit, nullptr};
-        const char* const env[] = {"HOME=/tmp", nullptr};
-        ::execve(kInit, const_cast<char* const*>(argv), const_cast<char* const*>(env));
+        char* const argv[] = {const_cast<char*>(kInit), nullptr};
+        ::execve(kInit, argv, kInitEnv);
         ::_exit(127);
     }
-    (void)os::writeAll(order.control.get(), launch::kFailed + status.error().message);
+    sayFailed(order.control.get(), status.error());
     ::_exit(126);
 }
 
-/// Makes the process. Its end of the control pair stays with it alone.
-Result<Clone> spawn(Order order, const std::string& filter) {
+/// A template, up to the exec that does not return.
+Status becomeTemplate(Order& order, int mapped, const launch::SpawnTemplate& spawn) {
+    if (!awaitByte(mapped, launch::kGo)) return {ErrorCode::kInternal, "no identity was given"};
+    ::setsid();
+    AEGIS_CHECK(setLimits());
+    AEGIS_CHECK(becomeOwner());
+    AEGIS_CHECK(enterTemplateRoot(std::move(order.root)));
+    AEGIS_CHECK(os::writeAll(order.control.get(), {&launch::kReady, 1}));
+    if (!awaitByte(order.control.get(), launch::kGo)) ::_exit(0);
+    AEGIS_CHECK(dropPrivileges());
+    AEGIS_CHECK(installFilter(spawn.seccomp));
+    if (::dup2(order.control.get(), launch::kTemplateFd) < 0) return errnoError(errno, "dup2");
+    // The pair itself goes with the rest; dup2 of a descriptor onto itself would keep CLOEXEC.
+    ::fcntl(launch::kTemplateFd, F_SETFD, 0);
+    return closeDescriptors(launch::kTemplateFd + 1);
+}
+
+[[noreturn]] void templateMain(Order& order, int mapped, const launch::SpawnTemplate& spawn) {
+    auto words = [](const std::vector<std::string>& from) {
+        std::vector<char*> out;
+        for (const auto& word : from)
+            out.push_back(const_cast<char*>(word.c_str()));
+        out.push_back(nullptr);
+        return out;
+    };
+    auto argv = words(spawn.argv);
+    auto env = words(spawn.env);
+    if (auto status = becomeTemplate(order, mapped, spawn); !status) {
+        sayFailed(order.control.get(), status.error());
+        ::_exit(126);
+    }
+    ::environ = env.data();  // of which execvp() takes PATH
+    ::execvp(argv[0], argv.data());
+    ::_exit(127);
+}
+
+/// Makes a process in fresh namespaces that goes on in `main`, which does not return, with the
+/// descriptor that tells it that its ids are mapped.
+template <class Main>
+Result<Clone> makeProcess(int cgroup, Main main) {
     int ends[2] = {-1, -1};
     if (::pipe2(ends, O_CLOEXEC) != 0) return errnoError(errno, "pipe");
     os::Fd reader(ends[0]), writer(ends[1]);
-    AEGIS_TRY(Clone made, cloneIntoNamespaces(order.cgroup ? order.cgroup.get() : -1));
+    AEGIS_TRY(Clone made, cloneIntoNamespaces(cgroup));
     if (made.pid == 0) {
         writer.reset();
-        childMain(order, reader.get(), filter);
+        main(reader.get());
     }
     // Closing the pipe without a word ends the process.
     AEGIS_CHECK(mapIdentity(made.pid));
@@ -115,26 +133,72 @@ Result<Clone> spawn(Order order, const std::string& filter) {
     return made;
 }
 
+/// In a process of its own, as it cannot come back from the template's namespace.
+Status mapInChild(int template_pidfd, pid_t stem) {
+    int ends[2] = {-1, -1};
+    if (::pipe2(ends, O_CLOEXEC) != 0) return errnoError(errno, "pipe");
+    os::Fd reader(ends[0]), writer(ends[1]);
+    const pid_t child = ::fork();
+    if (child < 0) return errnoError(errno, "fork");
+    if (child == 0) {
+        auto mapped = mapStem(template_pidfd, stem);
+        (void)os::writeAll(writer.get(), mapped ? "ok" : mapped.error().message);
+        ::_exit(0);
+    }
+    writer.reset();
+    AEGIS_TRY(const auto said, os::readAll(reader.get(), launch::kMaxTextBytes, "a stem's ids"));
+    if (said != "ok") return {ErrorCode::kUnavailable, "a stem's ids: " + said};
+    return {};
+}
+
 Status reply(int socket, const launch::Reply& message, std::span<const int> fds = {}) {
     AEGIS_TRY(const auto bytes, launch::encode(message));
     return os::sendWithFds(socket, bytes, fds, Deadline::never());
 }
 
-Status handle(int socket, launch::Request request, std::vector<os::Fd> fds, std::string& filter) {
-    if (auto* configure = std::get_if<launch::Configure>(&request)) {
-        if (!fds.empty()) return {ErrorCode::kInvalid, "descriptors that nobody asked for"};
-        filter = std::move(configure->seccomp);
-        return reply(socket, launch::Configured{static_cast<std::uint32_t>(landlockAbi())});
-    }
-    auto& wanted = std::get<launch::Spawn>(request);
-    if (filter.empty() || fds.size() != launch::fdCount(wanted))
-        return {ErrorCode::kInvalid, "a spawn without what it needs"};
-    const auto token = wanted.token;
-    auto made = spawn(takeOrder(std::move(wanted), std::move(fds)), filter);
+Status replyMade(int socket, std::uint64_t token, const Result<Clone>& made) {
     if (!made) return reply(socket, launch::SpawnFailed{token, 0, made.error().message});
     const int pidfd = made->pidfd.get();
     return reply(socket, launch::Spawned{token, static_cast<std::uint32_t>(made->pid)},
                  {&pidfd, 1});
+}
+
+Status handle(int socket, launch::Configure request, std::vector<os::Fd> fds, std::string& filter) {
+    if (!fds.empty()) return {ErrorCode::kInvalid, "descriptors that nobody asked for"};
+    filter = std::move(request.seccomp);
+    return reply(socket, launch::Configured{static_cast<std::uint32_t>(landlockAbi())});
+}
+
+Status handle(int socket, launch::Spawn request, std::vector<os::Fd> fds, std::string& filter) {
+    if (filter.empty() || fds.size() != launch::fdCount(request))
+        return {ErrorCode::kInvalid, "a spawn without what it needs"};
+    const auto token = request.token;
+    Order order = takeOrder(std::move(request), std::move(fds));
+    auto made = makeProcess(order.cgroup ? order.cgroup.get() : -1,
+                            [&](int mapped) { childMain(order, mapped, filter); });
+    return replyMade(socket, token, made);
+}
+
+Status handle(int socket, launch::SpawnTemplate request, std::vector<os::Fd> fds, std::string&) {
+    if (fds.size() != launch::fdCount(request))
+        return {ErrorCode::kInvalid, "a template without what it needs"};
+    Order order;
+    order.root.image = std::move(fds[0]);
+    order.root.bin = std::move(fds[1]);
+    order.control = std::move(fds[2]);
+    if (request.into_cgroup) order.cgroup = std::move(fds[3]);
+    auto made = makeProcess(order.cgroup ? order.cgroup.get() : -1,
+                            [&](int mapped) { templateMain(order, mapped, request); });
+    return replyMade(socket, request.token, made);
+}
+
+Status handle(int socket, launch::MapStem request, std::vector<os::Fd> fds, std::string&) {
+    if (fds.size() != 1 || request.pid == 0)
+        return {ErrorCode::kInvalid, "a stem without its template"};
+    auto mapped = mapInChild(fds[0].get(), static_cast<pid_t>(request.pid));
+    if (!mapped)
+        return reply(socket, launch::SpawnFailed{request.token, 0, mapped.error().message});
+    return reply(socket, launch::StemMapped{request.token});
 }
 
 /// Nothing of this process may stay open in a child but what it is given; and children are nobody's
@@ -166,7 +230,12 @@ int serve(int socket) {
         if (message->bytes.empty()) return 0;
         auto request = launch::parseRequest(message->bytes);
         if (!request) return 1;
-        if (!handle(socket, std::move(*request), std::move(message->fds), filter)) return 1;
+        auto handled = std::visit(
+            [&](auto& wanted) {
+                return handle(socket, std::move(wanted), std::move(message->fds), filter);
+            },
+            *request);
+        if (!handled) return 1;
     }
 }
 

@@ -24,6 +24,12 @@ constexpr std::uint64_t kNamespaces =
     CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
 constexpr std::string_view kHostName = "aegis";
 
+/// Where the ids below the guest's, the guest's, and those above it are outside.
+std::string idMap(uid_t below, uid_t guest, uid_t above) {
+    return fmt::format("0 {} {}\n{} {} 1\n{} {} {}\n", below, kGuestId, kGuestId, guest,
+                       kGuestId + 1, above, kIdCount - kGuestId - 1);
+}
+
 Status writeProc(pid_t pid, const char* name, const std::string& text) {
     const auto path = fmt::format("/proc/{}/{}", pid, name);
     AEGIS_TRY(const os::Fd file, os::openFile(path, O_WRONLY));
@@ -63,11 +69,18 @@ Result<Clone> cloneIntoNamespaces(int cgroup) {
 }
 
 Status mapIdentity(pid_t child) {
-    const auto map =
-        fmt::format("0 {} {}\n{} {} 1\n{} {} {}\n", kImageIdBase, kGuestId, kGuestId, kGuestId,
-                    kGuestId + 1, kImageIdBase + kGuestId + 1, kIdCount - kGuestId - 1);
+    const auto map = idMap(kImageIdBase, kGuestId, kImageIdBase + kGuestId + 1);
     AEGIS_CHECK(writeProc(child, "uid_map", map));
     return writeProc(child, "gid_map", map);
+}
+
+Status mapStem(int template_pidfd, pid_t stem) {
+    // The kernel takes a map only from within the parent of the namespace that is mapped.
+    if (::setns(template_pidfd, CLONE_NEWUSER) != 0) return errnoError(errno, "setns");
+    const auto map =
+        idMap(0, kGuestId, kGuestId + 1);  // a range must lie within one of the parent's
+    AEGIS_CHECK(writeProc(stem, "uid_map", map));
+    return writeProc(stem, "gid_map", map);
 }
 
 Status becomeOwner() {

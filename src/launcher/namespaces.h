@@ -27,6 +27,10 @@ Result<Clone> cloneIntoNamespaces(int cgroup);
 /// In the parent: writes the id maps of `child` (the sandbox's ids 0 to 65535).
 Status mapIdentity(pid_t child);
 
+/// In any process with rights over the template's user namespace: writes the maps of a stem of it,
+/// the same ids as the template's. Enters that namespace, for good; for a process of its own.
+Status mapStem(int template_pidfd, pid_t stem);
+
 /// In the new process, once it has its maps: becomes the owner of the sandbox (user 0 inside).
 Status becomeOwner();
 

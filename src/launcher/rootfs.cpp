@@ -25,7 +25,9 @@ using proto::launch::Mount;
 
 constexpr std::uint64_t kSafe = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 constexpr std::uint64_t kSharedMemoryBytes = 4 << 20;
+// An empty directory to build in: the launcher's, and a template's.
 constexpr const char* kScratch = "/scratch";
+constexpr const char* kTemplateScratch = "/aegis/scratch";
 
 struct Device {
     const char* name;
@@ -217,23 +219,65 @@ Status home() {
     return os::pivotTo(root.get());
 }
 
-Status enterRoot(RootPlan plan) {
-    AEGIS_TRY(const os::Fd scratch, os::newFileSystem("tmpfs", {{"size", "1m"}, {"mode", "0755"}},
-                                                      kSafe | MOUNT_ATTR_NOEXEC));
-    AEGIS_CHECK(os::attachTreeAt(scratch.get(), AT_FDCWD, kScratch));
+namespace {
+
+Result<os::Fd> newScratch(const char* where) {
+    AEGIS_TRY(os::Fd scratch, os::newFileSystem("tmpfs", {{"size", "1m"}, {"mode", "0755"}},
+                                                kSafe | MOUNT_ATTR_NOEXEC));
+    AEGIS_CHECK(os::attachTreeAt(scratch.get(), AT_FDCWD, where));
     for (const char* name : {"image", "skeleton", "root"})
         AEGIS_CHECK(makeDir(scratch.get(), name));
+    return scratch;
+}
+
+/// The image below the skeleton, detached.
+Result<os::Fd> newOverlay(const char* scratch) {
+    return os::newFileSystem("overlay",
+                             {{"lowerdir", fmt::format("{0}/skeleton:{0}/image", scratch)}},
+                             MOUNT_ATTR_RDONLY | kSafe);
+}
+
+Status enterRootAt(const char* where, RootPlan plan) {
+    AEGIS_TRY(const os::Fd scratch, newScratch(where));
     AEGIS_CHECK(os::attachTreeAt(plan.image.get(), scratch.get(), "image"));
     AEGIS_TRY(const os::Fd skeleton, openDir(scratch.get(), "skeleton"));
     AEGIS_CHECK(fillSkeleton(skeleton.get(), plan));
-    AEGIS_TRY(const os::Fd overlay,
-              os::newFileSystem("overlay", {{"lowerdir", "/scratch/skeleton:/scratch/image"}},
-                                MOUNT_ATTR_RDONLY | kSafe));
+    AEGIS_TRY(const os::Fd overlay, newOverlay(where));
     AEGIS_CHECK(os::attachTreeAt(overlay.get(), scratch.get(), "root"));
     AEGIS_TRY(const os::Fd root, openDir(scratch.get(), "root"));
     AEGIS_CHECK(mountKernelViews(root.get()));
     AEGIS_CHECK(mountGuestPlaces(root.get(), plan));
     return os::pivotTo(root.get());
+}
+
+}  // namespace
+
+Status enterRoot(RootPlan plan) { return enterRootAt(kScratch, std::move(plan)); }
+
+Status enterRootFromTemplate(RootPlan plan) {
+    return enterRootAt(kTemplateScratch, std::move(plan));
+}
+
+Status enterTemplateRoot(RootPlan plan) {
+    AEGIS_TRY(const os::Fd scratch, newScratch(kScratch));
+    AEGIS_CHECK(os::attachTreeAt(plan.image.get(), scratch.get(), "image"));
+    AEGIS_TRY(const os::Fd skeleton, openDir(scratch.get(), "skeleton"));
+    for (const char* name : {"proc", "sys", "dev", "tmp", "aegis", "aegis/bin", "aegis/scratch"})
+        AEGIS_CHECK(makeDir(skeleton.get(), name));
+    AEGIS_TRY(const os::Fd overlay, newOverlay(kScratch));
+    AEGIS_TRY(const os::Fd dev, os::cloneTreeAt(AT_FDCWD, "/dev", 0));
+    AEGIS_TRY(const os::Fd proc, os::newFileSystem("proc", {}, kSafe | MOUNT_ATTR_NOEXEC));
+    // The namespace's root holds /proc; what the template sees covers it.
+    AEGIS_TRY(const os::Fd base, os::newFileSystem("tmpfs", {{"size", "64k"}, {"mode", "0755"}},
+                                                   kSafe | MOUNT_ATTR_NOEXEC));
+    AEGIS_CHECK(os::attachTreeAt(base.get(), scratch.get(), "root"));
+    AEGIS_CHECK(makeDir(base.get(), "proc"));
+    AEGIS_CHECK(os::attachTreeAt(proc.get(), base.get(), "proc"));
+    AEGIS_CHECK(os::pivotTo(base.get()));
+    AEGIS_CHECK(os::attachTreeAt(overlay.get(), AT_FDCWD, "/"));
+    if (::fchdir(overlay.get()) != 0 || ::chroot(".") != 0) return errnoError(errno, "/");
+    AEGIS_CHECK(attachAt(dev, overlay.get(), "/dev"));
+    return attachAt(plan.bin, overlay.get(), "/aegis/bin");
 }
 
 }  // namespace aegis::launcher

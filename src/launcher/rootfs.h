@@ -26,9 +26,16 @@ struct RootPlan {
     std::vector<os::Fd> mount_trees;  ///< one for each of `mounts`
 };
 
-/// In the new process, as the sandbox's owner: builds the root and moves there. The image shows
+/// In a new process, as the sandbox's owner: builds the root and moves there. The image shows
 /// through an overlay without a writable layer, whose upper half holds nothing but mount points and
 /// /etc/hosts.
 Status enterRoot(RootPlan plan);
+
+/// The same for a template: `plan.image`, `plan.bin`, the devices and nothing else, read-only. A
+/// /proc of its own is in its mount namespace, as that of its stems needs one to copy from, but out
+/// of its sight: it must not look into what comes of it.
+Status enterTemplateRoot(RootPlan plan);
+/// enterRoot() for a stem, which begins where its template is.
+Status enterRootFromTemplate(RootPlan plan);
 
 }  // namespace aegis::launcher

@@ -148,6 +148,15 @@ Status CgroupTree::limitV2(const std::string& group, const CgroupLimits& limits)
 }
 
 Status CgroupTree::create(const std::string& group, const CgroupLimits& limits) const {
+    AEGIS_CHECK(make(group));
+    return limit(group, limits);
+}
+
+Status CgroupTree::limit(const std::string& group, const CgroupLimits& limits) const {
+    return version2_ ? limitV2(group, limits) : limitV1(group, limits);
+}
+
+Status CgroupTree::make(const std::string& group) const {
     for (const auto& root : roots_) {
         if (::mkdir((root + "/" + group).c_str(), 0755) == 0) continue;
         // Two controllers may share a hierarchy.
@@ -155,7 +164,7 @@ Status CgroupTree::create(const std::string& group, const CgroupLimits& limits) 
         if (errno == EEXIST) return {ErrorCode::kConflict, group + ": this cgroup exists already"};
         return errnoError(errno, root + "/" + group);
     }
-    return version2_ ? limitV2(group, limits) : limitV1(group, limits);
+    return {};
 }
 
 Result<Fd> CgroupTree::directory(const std::string& group) const {
@@ -213,7 +222,8 @@ Status CgroupTree::remove(const std::string& group) const {
 }
 
 void CgroupTree::close() const {
-    for (const auto& root : roots_) ::rmdir(root.c_str());
+    for (const auto& root : roots_)
+        ::rmdir(root.c_str());
 }
 
 Result<std::vector<std::string>> CgroupTree::list() const {

@@ -34,6 +34,9 @@ class CgroupTree {
     bool version2() const { return version2_; }
     /// Makes a group with its limits. kConflict when it exists.
     Status create(const std::string& group, const CgroupLimits& limits) const;
+    /// The same in two steps: a group that limits nothing yet, and limits for one that has none.
+    Status make(const std::string& group) const;
+    Status limit(const std::string& group, const CgroupLimits& limits) const;
     /// Version 2: the group's directory, for CLONE_INTO_CGROUP.
     Result<Fd> directory(const std::string& group) const;
     /// Moves a process there. On version 1 this may wait for the kernel some 10 ms.

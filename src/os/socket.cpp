@@ -241,10 +241,20 @@ std::string peerName(int fd) {
               : fmt::format("{}:{}", host.data(), port.data());
 }
 
-Result<std::pair<Fd, Fd>> socketPair() {
+namespace {
+
+Result<std::pair<Fd, Fd>> pairOf(int type) {
     std::array<int, 2> fds{-1, -1};
-    if (::socketpair(AF_UNIX, kStream, 0, fds.data()) != 0) return errnoError(errno, "socketpair");
+    if (::socketpair(AF_UNIX, type, 0, fds.data()) != 0) return errnoError(errno, "socketpair");
     return std::pair<Fd, Fd>(Fd(fds[0]), Fd(fds[1]));
+}
+
+}  // namespace
+
+Result<std::pair<Fd, Fd>> socketPair() { return pairOf(kStream); }
+
+Result<std::pair<Fd, Fd>> messagePair() {
+    return pairOf(SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK);
 }
 
 Status waitReady(int fd, short events, Deadline deadline, int cancel_fd) {

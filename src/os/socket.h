@@ -50,8 +50,9 @@ Result<PeerCred> peerCred(int fd);
 /// "127.0.0.1:4242", "[::1]:4242" or "unix".
 std::string peerName(int fd);
 
-/// A connected pair of unix stream sockets.
+/// A connected pair of unix sockets: of streams, or of messages (SOCK_SEQPACKET).
 Result<std::pair<Fd, Fd>> socketPair();
+Result<std::pair<Fd, Fd>> messagePair();
 
 /// Waits until `fd` is ready for `events` (POLLIN, POLLOUT; errors and hang-ups count as ready).
 Status waitReady(int fd, short events, Deadline deadline, int cancel_fd = -1);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <type_traits>
 
 #include "proto/ctl_wire.h"
 
@@ -17,9 +18,13 @@ constexpr std::size_t kFilterUnit = 8;  // sizeof(sock_filter)
 enum class Type : std::uint8_t {
     kConfigure = 1,
     kSpawn = 2,
+    kSpawnTemplate = 3,
+    kMapStem = 4,
+    kFinish = 5,
     kConfigured = 64,
     kSpawned = 65,
     kSpawnFailed = 66,
+    kStemMapped = 67,
 };
 
 /// Absolute, not "/", no empty, "." or ".." component, no NUL, no slash at the end.
@@ -65,21 +70,153 @@ std::optional<Type> header(WireReader& in) {
     return static_cast<Type>(type);
 }
 
-Result<Request> parseSpawn(WireReader& in) {
-    Spawn spawn;
-    spawn.token = in.integer<std::uint64_t>();
-    spawn.tmp_bytes = in.integer<std::uint64_t>();
-    bool valid = flag(in, spawn.into_cgroup);
+/// What may be wrong with a message that is written.
+struct Writing {
+    bool clean = true;
+    bool fits = true;
+};
+
+void write(WireWriter& out, Writing& state, const std::vector<Mount>& mounts) {
+    out.integer(static_cast<std::uint32_t>(mounts.size()));
+    state.fits = state.fits && mounts.size() <= kMaxMounts;
+    for (const auto& mount : mounts) {
+        state.clean = state.clean && cleanPath(mount.target);
+        out.string(mount.target);
+        flag(out, mount.directory);
+        flag(out, mount.writable);
+    }
+}
+
+bool read(WireReader& in, std::vector<Mount>& mounts) {
     const auto count = in.integer<std::uint32_t>();
-    valid = valid && count <= kMaxMounts;
+    bool valid = count <= kMaxMounts;
     for (std::uint32_t i = 0; valid && in.ok() && i < count; ++i) {
         Mount mount;
         mount.target = in.string(kMaxTargetBytes);
         valid = flag(in, mount.directory) && flag(in, mount.writable) && cleanPath(mount.target);
-        spawn.mounts.push_back(std::move(mount));
+        mounts.push_back(std::move(mount));
     }
-    if (!valid || !in.done()) return malformed();
-    return Request(std::move(spawn));
+    return valid;
+}
+
+bool goodWord(std::string_view word) {
+    return word.size() <= kMaxWordBytes && word.find('\0') == word.npos;
+}
+
+void write(WireWriter& out, Writing& state, const std::vector<std::string>& words) {
+    out.integer(static_cast<std::uint32_t>(words.size()));
+    state.fits = state.fits && words.size() <= kMaxWords;
+    for (const auto& word : words) {
+        state.clean = state.clean && goodWord(word);
+        out.string(word);
+    }
+}
+
+bool read(WireReader& in, std::vector<std::string>& words) {
+    const auto count = in.integer<std::uint32_t>();
+    bool valid = count <= kMaxWords;
+    for (std::uint32_t i = 0; valid && in.ok() && i < count; ++i) {
+        words.emplace_back(in.string(kMaxWordBytes));
+        valid = goodWord(words.back());
+    }
+    return valid;
+}
+
+void write(WireWriter& out, Writing& state, const Configure& configure) {
+    state.clean = goodFilter(configure.seccomp);
+    state.fits = configure.seccomp.size() <= kMaxFilterBytes;
+    out.string(configure.seccomp);
+}
+
+bool read(WireReader& in, Configure& configure) {
+    configure.seccomp = in.string(kMaxFilterBytes);
+    return goodFilter(configure.seccomp);
+}
+
+void write(WireWriter& out, Writing& state, const Spawn& spawn) {
+    out.integer(spawn.token);
+    out.integer(spawn.tmp_bytes);
+    flag(out, spawn.into_cgroup);
+    write(out, state, spawn.mounts);
+}
+
+bool read(WireReader& in, Spawn& spawn) {
+    spawn.token = in.integer<std::uint64_t>();
+    spawn.tmp_bytes = in.integer<std::uint64_t>();
+    return flag(in, spawn.into_cgroup) && read(in, spawn.mounts);
+}
+
+void write(WireWriter& out, Writing& state, const SpawnTemplate& spawn) {
+    out.integer(spawn.token);
+    flag(out, spawn.into_cgroup);
+    write(out, state, spawn.argv);
+    write(out, state, spawn.env);
+    state.clean = state.clean && goodFilter(spawn.seccomp) && !spawn.argv.empty();
+    state.fits = state.fits && spawn.seccomp.size() <= kMaxFilterBytes;
+    out.string(spawn.seccomp);
+}
+
+bool read(WireReader& in, SpawnTemplate& spawn) {
+    spawn.token = in.integer<std::uint64_t>();
+    if (!flag(in, spawn.into_cgroup) || !read(in, spawn.argv) || !read(in, spawn.env)) return false;
+    spawn.seccomp = in.string(kMaxFilterBytes);
+    return goodFilter(spawn.seccomp) && !spawn.argv.empty();
+}
+
+void write(WireWriter& out, Writing&, const MapStem& map) {
+    out.integer(map.token);
+    out.integer(map.pid);
+}
+
+bool read(WireReader& in, MapStem& map) {
+    map.token = in.integer<std::uint64_t>();
+    map.pid = in.integer<std::uint32_t>();
+    return true;
+}
+
+void write(WireWriter& out, Writing& state, const Finish& finish) {
+    out.integer(finish.tmp_bytes);
+    write(out, state, finish.mounts);
+}
+
+bool read(WireReader& in, Finish& finish) {
+    finish.tmp_bytes = in.integer<std::uint64_t>();
+    return read(in, finish.mounts);
+}
+
+template <class Message>
+constexpr Type typeOf() {
+    if constexpr (std::is_same_v<Message, Configure>) return Type::kConfigure;
+    if constexpr (std::is_same_v<Message, Spawn>) return Type::kSpawn;
+    if constexpr (std::is_same_v<Message, SpawnTemplate>) return Type::kSpawnTemplate;
+    if constexpr (std::is_same_v<Message, MapStem>) return Type::kMapStem;
+    if constexpr (std::is_same_v<Message, Finish>) return Type::kFinish;
+}
+
+template <class Message>
+Result<std::string> encodeOne(const Message& message) {
+    std::string buffer;
+    Writing state;
+    auto out = begin(buffer, typeOf<Message>());
+    write(out, state, message);
+    if (!state.fits || !out.ok()) return {ErrorCode::kTooLarge, "too many or too long mounts"};
+    if (!state.clean)
+        return {ErrorCode::kInvalid, "a mount's place, a word or a filter is not well formed"};
+    buffer.resize(out.size());
+    return buffer;
+}
+
+template <class Message>
+Result<Message> parseOne(WireReader& in) {
+    Message message;
+    if (!read(in, message) || !in.done()) return malformed();
+    return message;
+}
+
+template <class Message>
+Result<Request> parseAs(WireReader& in) {
+    AEGIS_TRY(auto message, parseOne<Message>(in));
+    return Request(std::move(message));
 }
 
 }  // namespace
@@ -88,35 +225,13 @@ std::size_t fdCount(const Spawn& spawn) {
     return kFixedFds + (spawn.into_cgroup ? 1 : 0) + spawn.mounts.size();
 }
 
+std::size_t fdCount(const SpawnTemplate& spawn) { return 3 + (spawn.into_cgroup ? 1 : 0); }
+
 Result<std::string> encode(const Request& request) {
-    std::string buffer;
-    bool clean = true;
-    auto out =
-        begin(buffer, std::holds_alternative<Spawn>(request) ? Type::kSpawn : Type::kConfigure);
-    bool fits = true;
-    if (const auto* configure = std::get_if<Configure>(&request)) {
-        clean = goodFilter(configure->seccomp);
-        fits = configure->seccomp.size() <= kMaxFilterBytes;
-        out.string(configure->seccomp);
-    } else {
-        const auto& spawn = std::get<Spawn>(request);
-        out.integer(spawn.token);
-        out.integer(spawn.tmp_bytes);
-        flag(out, spawn.into_cgroup);
-        out.integer(static_cast<std::uint32_t>(spawn.mounts.size()));
-        fits = spawn.mounts.size() <= kMaxMounts;
-        for (const auto& mount : spawn.mounts) {
-            clean = clean && cleanPath(mount.target);
-            out.string(mount.target);
-            flag(out, mount.directory);
-            flag(out, mount.writable);
-        }
-    }
-    if (!fits || !out.ok()) return {ErrorCode::kTooLarge, "too many or too long mounts"};
-    if (!clean) return {ErrorCode::kInvalid, "a mount's place is not a clean absolute path"};
-    buffer.resize(out.size());
-    return buffer;
+    return std::visit([](const auto& message) { return encodeOne(message); }, request);
 }
+
+Result<std::string> encode(const Finish& finish) { return encodeOne(finish); }
 
 Result<std::string> encode(const Reply& reply) {
     std::string buffer;
@@ -128,6 +243,10 @@ Result<std::string> encode(const Reply& reply) {
         auto out = begin(buffer, Type::kSpawned);
         out.integer(spawned->token);
         out.integer(spawned->pid);
+        buffer.resize(out.size());
+    } else if (const auto* mapped = std::get_if<StemMapped>(&reply)) {
+        auto out = begin(buffer, Type::kStemMapped);
+        out.integer(mapped->token);
         buffer.resize(out.size());
     } else {
         const auto& failed = std::get<SpawnFailed>(reply);
@@ -143,12 +262,17 @@ Result<std::string> encode(const Reply& reply) {
 Result<Request> parseRequest(std::string_view bytes) {
     WireReader in(bytes);
     const auto type = header(in);
-    if (type == Type::kSpawn) return parseSpawn(in);
-    if (type != Type::kConfigure) return malformed();
-    Configure configure;
-    configure.seccomp = in.string(kMaxFilterBytes);
-    if (!in.done() || !goodFilter(configure.seccomp)) return malformed();
-    return Request(std::move(configure));
+    if (type == Type::kConfigure) return parseAs<Configure>(in);
+    if (type == Type::kSpawn) return parseAs<Spawn>(in);
+    if (type == Type::kSpawnTemplate) return parseAs<SpawnTemplate>(in);
+    if (type == Type::kMapStem) return parseAs<MapStem>(in);
+    return malformed();
+}
+
+Result<Finish> parseFinish(std::string_view bytes) {
+    WireReader in(bytes);
+    if (header(in) != Type::kFinish) return malformed();
+    return parseOne<Finish>(in);
 }
 
 Result<Reply> parseReply(std::string_view bytes) {
@@ -166,6 +290,8 @@ Result<Reply> parseReply(std::string_view bytes) {
         failed.error = in.integer<std::int32_t>();
         failed.text = in.string(kMaxTextBytes);
         reply = std::move(failed);
+    } else if (type == Type::kStemMapped) {
+        reply = StemMapped{in.integer<std::uint64_t>()};
     } else {
         return malformed();
     }

@@ -21,6 +21,8 @@ inline constexpr std::size_t kMaxMounts = 64;
 inline constexpr std::size_t kMaxTargetBytes = 4096;
 inline constexpr std::size_t kMaxFilterBytes = 32 * 1024;
 inline constexpr std::size_t kMaxTextBytes = 512;
+inline constexpr std::size_t kMaxWords = 512;  ///< of argv, and of env
+inline constexpr std::size_t kMaxWordBytes = 64 * 1024;
 
 /// The first message: what holds for all sandboxes.
 struct Configure {
@@ -58,6 +60,49 @@ struct Spawn {
 inline constexpr std::size_t kFixedFds = 4;
 std::size_t fdCount(const Spawn& spawn);
 
+/// Makes a template: a process of an image from which sandboxes are forked. Descriptors: detached
+/// mounts of the image's root and of the directory of guest programs, the template's end of its
+/// control pair (SOCK_SEQPACKET); if `into_cgroup`, a cgroup v2 directory. It says kReady and waits
+/// for kGo like a Spawn, then executes `argv` as the sandbox's user with the pair at descriptor
+/// kTemplateFd.
+struct SpawnTemplate {
+    std::uint64_t token = 0;
+    bool into_cgroup = false;
+    std::vector<std::string> argv;  ///< argv[0] is searched in PATH of `env`
+    std::vector<std::string> env;
+    std::string seccomp;  ///< the template's own filter, under which stems still make namespaces
+    bool operator==(const SpawnTemplate&) const = default;
+};
+inline constexpr int kTemplateFd = 3;
+std::size_t fdCount(const SpawnTemplate& spawn);
+
+/// Writes the id maps of a stem, which only its template's user namespace may do. A pidfd of the
+/// template travels with it.
+struct MapStem {
+    std::uint64_t token = 0;
+    std::uint32_t pid = 0;  ///< in the launcher's pid namespace
+    bool operator==(const MapStem&) const = default;
+};
+struct StemMapped {
+    std::uint64_t token = 0;
+    bool operator==(const StemMapped&) const = default;
+};
+
+/// To a template, on its control pair: first a Configure, which it answers with kReady; then one
+/// byte kGo with the stem's end of a pair (SOCK_SEQPACKET) for each stem. It answers kReady with a
+/// pidfd, or kFailed and a text. The stem, in namespaces of its own, waits on its pair for kGo (its
+/// ids are mapped, its cgroup is its own), says kReady, and waits for what makes it a sandbox, with
+/// descriptors as a Spawn but for the control pair and the cgroup. It becomes /aegis/bin/init
+/// with a payload that waits (ctl.h), or says kFailed and a text; end of file ends it.
+struct Finish {
+    std::uint64_t tmp_bytes = 0;
+    std::vector<Mount> mounts;
+    bool operator==(const Finish&) const = default;
+};
+inline constexpr std::size_t kFinishFds = 3;
+Result<std::string> encode(const Finish& finish);
+Result<Finish> parseFinish(std::string_view bytes);
+
 /// A pidfd of the new process travels with it.
 struct Spawned {
     std::uint64_t token = 0;
@@ -71,8 +116,8 @@ struct SpawnFailed {
     bool operator==(const SpawnFailed&) const = default;
 };
 
-using Request = std::variant<Configure, Spawn>;
-using Reply = std::variant<Configured, Spawned, SpawnFailed>;
+using Request = std::variant<Configure, Spawn, SpawnTemplate, MapStem>;
+using Reply = std::variant<Configured, Spawned, SpawnFailed, StemMapped>;
 
 inline constexpr char kReady = 'r';
 inline constexpr char kFailed = 'f';

@@ -12,6 +12,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         auto again = launch::encode(*request);
         if (!again || *again != bytes) std::abort();
     }
+    if (auto finish = launch::parseFinish(bytes)) {
+        auto again = launch::encode(*finish);
+        if (!again || *again != bytes) std::abort();
+    }
     if (auto reply = launch::parseReply(bytes)) {
         auto again = launch::encode(*reply);
         if (!again || *again != bytes) std::abort();

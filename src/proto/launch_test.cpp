@@ -14,16 +14,21 @@ Spawn sample() {
     return spawn;
 }
 
+SpawnTemplate templateSample() {
+    return {9, true, {"python3", "-c", "x"}, {"A=1", ""}, std::string(8, 'f')};
+}
+
 TEST(Launch, MessagesComeBackAsTheyWere) {
-    for (const Request& request : {Request(sample()), Request(Configure{std::string(16, 'x')})}) {
+    for (const Request& request : {Request(sample()), Request(Configure{std::string(16, 'x')}),
+                                   Request(templateSample()), Request(MapStem{3, 4711})}) {
         auto bytes = encode(request);
         ASSERT_TRUE(bytes);
         auto back = parseRequest(*bytes);
         ASSERT_TRUE(back);
         EXPECT_TRUE(*back == request);
     }
-    for (const Reply& reply :
-         {Reply(Configured{7}), Reply(Spawned{7, 4711}), Reply(SpawnFailed{7, 28, "tmpfs"})}) {
+    for (const Reply& reply : {Reply(Configured{7}), Reply(Spawned{7, 4711}),
+                               Reply(SpawnFailed{7, 28, "tmpfs"}), Reply(StemMapped{8})}) {
         auto bytes = encode(reply);
         ASSERT_TRUE(bytes);
         auto back = parseReply(*bytes);
@@ -31,14 +36,29 @@ TEST(Launch, MessagesComeBackAsTheyWere) {
         EXPECT_TRUE(*back == reply);
     }
     EXPECT_EQ(fdCount(sample()), 7U);
+    EXPECT_EQ(fdCount(templateSample()), 4U);
+    const Finish finish{1 << 20, sample().mounts};
+    auto bytes = encode(finish);
+    ASSERT_TRUE(bytes);
+    auto back = parseFinish(*bytes);
+    ASSERT_TRUE(back);
+    EXPECT_TRUE(*back == finish);
+    EXPECT_FALSE(parseRequest(*bytes)) << "it is for a stem, not for the launcher";
 }
 
 TEST(Launch, EveryTruncationAndEveryTailIsRefused) {
+    for (const Request& request : {Request(templateSample()), Request(sample())}) {
+        auto bytes = encode(request);
+        ASSERT_TRUE(bytes);
+        for (std::size_t size = 0; size < bytes->size(); ++size)
+            EXPECT_FALSE(parseRequest(bytes->substr(0, size))) << size;
+        EXPECT_FALSE(parseRequest(*bytes + "x"));
+    }
     auto bytes = encode(Request(sample()));
-    ASSERT_TRUE(bytes);
-    for (std::size_t size = 0; size < bytes->size(); ++size)
-        EXPECT_FALSE(parseRequest(bytes->substr(0, size))) << size;
-    EXPECT_FALSE(parseRequest(*bytes + "x"));
+    auto finish = encode(Finish{5, sample().mounts});
+    for (std::size_t size = 0; size < finish->size(); ++size)
+        EXPECT_FALSE(parseFinish(finish->substr(0, size))) << size;
+    EXPECT_FALSE(parseFinish(*finish + "x"));
     auto reply = encode(Reply(Spawned{1, 2}));
     EXPECT_FALSE(parseReply(*reply + "x"));
     EXPECT_FALSE(parseReply(*bytes)) << "a request is no reply";
@@ -55,6 +75,10 @@ TEST(Launch, PlacesMustBeCleanAndFew) {
     EXPECT_FALSE(encode(Request(many)));
     EXPECT_FALSE(encode(Request(Configure{"odd"})));
     EXPECT_FALSE(encode(Request(Configure{})));
+    EXPECT_FALSE(encode(Request(SpawnTemplate{1, false, {}, {}, std::string(8, 'f')})));
+    EXPECT_FALSE(encode(Request(SpawnTemplate{1, false, {"a"}, {}, "odd"})));
+    EXPECT_FALSE(encode(
+        Request(SpawnTemplate{1, false, {"a", std::string("b\0c", 3)}, {}, std::string(8, 'f')})));
     auto good = encode(Request(sample()));
     auto at = good->find("/workspace/out.txt");
     good->replace(at, 10, "/../../etc");

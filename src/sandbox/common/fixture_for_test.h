@@ -87,10 +87,28 @@ class GuestFixture : public ::testing::Test {
             << "import sys\n"
                "def main():\n"
                "    code = sys.stdin.read() if sys.argv[1] == '-' else sys.argv[1]\n"
-               "    exec(code, {})\n";
+               "    exec(code, {})\n"
+               "def standby(fd):\n"
+               "    import posix, _socket\n"
+               "    data, fds, _, _ = _socket.socket(fileno=fd).recvmsg(1 << 18, 64)\n"
+               "    if fds: posix.dup2(int.from_bytes(fds[0][2][:4], 'little'), 0)\n"
+               "    cwd, prompt, *env = data.split(b'\\0')\n"
+               "    posix.environ.clear()\n"
+               "    posix.environ.update(v.split(b'=', 1) for v in env)\n"
+               "    posix.chdir(cwd)\n"
+               "    sys.argv = ['bootstrap', prompt.decode()]\n"
+               "    main()\n";
         std::filesystem::permissions(dir_, std::filesystem::perms(0755));
     }
     ~GuestFixture() override { std::filesystem::remove_all(dir_); }
+
+    /// What makes templates of interpreters; without it there are none.
+    void addTemplateModule() {
+        const char* const name = "/_aegis_template.abi3.so";
+        std::filesystem::copy_file(std::string(AEGIS_BINARY_DIR) + "/share/aegis/guest" + name,
+                                   dir_ + "/guest" + name,
+                                   std::filesystem::copy_options::overwrite_existing);
+    }
 
     virtual ports::Runtime& runtime() = 0;
 

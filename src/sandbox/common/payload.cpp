@@ -9,6 +9,7 @@
 #include <map>
 
 #include "os/files.h"
+#include "proto/launch.h"
 
 namespace aegis::sandbox {
 namespace {
@@ -33,22 +34,24 @@ bool fitsArgument(const std::string& prompt) {
            prompt.find('\0') == std::string::npos;
 }
 
-/// Python with the bootstrap imported, so that its compiled form is used, at `call`.
-std::vector<std::string> managedBootstrap(const std::string& call) {
+std::string standby() { return fmt::format("bootstrap.standby({})", proto::ctl::kJobFd); }
+
+/// Python with the bootstrap imported, so that its compiled form is used, and then `more`.
+std::vector<std::string> managedBootstrap(const std::string& more) {
     return {"python3",
             "-I",
             "-S",
             "-X",
             "utf8",
             "-c",
-            "import sys; sys.path.append('/aegis/bin'); import bootstrap; bootstrap." + call};
+            "import sys; sys.path.append('/aegis/bin'); import bootstrap; " + more};
 }
 
 proto::ctl::Start startMessage(const ports::SandboxSpec& spec, std::vector<std::string> env,
                                std::string cwd, bool as_argument) {
     proto::ctl::Start start;
     if (spec.bootstrap_path.empty())
-        start.command.argv = managedBootstrap("main()");
+        start.command.argv = managedBootstrap("bootstrap.main()");
     else
         start.command.argv = {"python3", spec.bootstrap_path};
     start.to_waiting = spec.bootstrap_path.empty();
@@ -68,9 +71,17 @@ std::string workingDirectory(const ports::SandboxSpec& spec, const ImageDefaults
     return image.working_dir.empty() ? "/tmp" : image.working_dir;
 }
 
+std::vector<std::string> templateCommand() {
+    // Whatever is imported here is there in every sandbox; what the collector has seen stays
+    // shared.
+    return managedBootstrap(fmt::format(
+        "import gc, select, _aegis_template; gc.freeze(); _aegis_template.serve({}); {}",
+        proto::launch::kTemplateFd, standby()));
+}
+
 Result<std::string> prepareMessage(const ImageDefaults& image) {
     proto::ctl::Prepare prepare;
-    prepare.command.argv = managedBootstrap(fmt::format("standby({})", proto::ctl::kJobFd));
+    prepare.command.argv = managedBootstrap(standby());
     prepare.command.env = payloadEnv({}, image, 0, 0);
     prepare.command.cwd = "/";
     return proto::ctl::encode(proto::ctl::HostMessage(std::move(prepare)));

@@ -29,6 +29,10 @@ std::vector<std::string> payloadEnv(const ports::SandboxSpec& spec, const ImageD
 /// For sandboxes made before it is known for whom.
 Result<std::string> prepareMessage(const ImageDefaults& image);
 
+/// What a template of sandboxes executes: the same interpreter, in which every payload that is
+/// forked of it waits for its job.
+std::vector<std::string> templateCommand();
+
 /// At most this much of each of the payload's streams is kept.
 inline constexpr std::size_t kCaptureCap = 1 << 20;
 

@@ -134,13 +134,14 @@ Result<std::uint32_t> Launcher::landlockAbi(Deadline deadline) {
     return landlock_abi_;
 }
 
-Result<Launcher::Child> Launcher::spawn(launch::Spawn spawn, std::span<const int> fds,
-                                        Deadline deadline) {
+/// Asks what has a token, in a conversation of its own. Holds the mutex.
+template <class Request>
+Result<Launcher::Answer> Launcher::converse(Request request, std::span<const int> fds,
+                                            Deadline deadline) {
     const auto until = deadline.earlier(Deadline::in(os::systemClock().boot(), kAnswerMs));
-    std::lock_guard lock(mutex_);
     AEGIS_CHECK(ensureRunning(until));
-    spawn.token = ++token_;
-    auto answer = ask(spawn, fds, until);
+    request.token = ++token_;
+    auto answer = ask(request, fds, until);
     if (!answer) {
         // What it may have made ends by itself: nobody tells it to go on.
         const bool ours = answer.error().code == ErrorCode::kTooLarge ||
@@ -150,12 +151,41 @@ Result<Launcher::Child> Launcher::spawn(launch::Spawn spawn, std::span<const int
     }
     if (auto* failed = std::get_if<launch::SpawnFailed>(&answer->reply))
         return {ErrorCode::kUnsupported, "a sandbox cannot be made: " + failed->text};
-    const auto* spawned = std::get_if<launch::Spawned>(&answer->reply);
-    if (spawned == nullptr || spawned->token != token_ || answer->fds.size() != 1) {
-        end();
-        return {ErrorCode::kInternal, "the launcher answered what was not asked"};
-    }
-    return Child{std::move(answer->fds.front()), static_cast<pid_t>(spawned->pid)};
+    return answer;
+}
+
+Error Launcher::unasked() {
+    end();
+    return {ErrorCode::kInternal, "the launcher answered what was not asked"};
+}
+
+template <class Request>
+Result<Launcher::Child> Launcher::makeChild(Request request, std::span<const int> fds,
+                                            Deadline deadline) {
+    std::lock_guard lock(mutex_);
+    AEGIS_TRY(auto answer, converse(std::move(request), fds, deadline));
+    const auto* spawned = std::get_if<launch::Spawned>(&answer.reply);
+    if (spawned == nullptr || spawned->token != token_ || answer.fds.size() != 1) return unasked();
+    return Child{std::move(answer.fds.front()), static_cast<pid_t>(spawned->pid)};
+}
+
+Result<Launcher::Child> Launcher::spawn(launch::Spawn spawn, std::span<const int> fds,
+                                        Deadline deadline) {
+    return makeChild(std::move(spawn), fds, deadline);
+}
+
+Result<Launcher::Child> Launcher::spawnTemplate(launch::SpawnTemplate spawn,
+                                                std::span<const int> fds, Deadline deadline) {
+    return makeChild(std::move(spawn), fds, deadline);
+}
+
+Status Launcher::mapStem(int template_pidfd, pid_t stem, Deadline deadline) {
+    std::lock_guard lock(mutex_);
+    AEGIS_TRY(const auto answer, converse(launch::MapStem{0, static_cast<std::uint32_t>(stem)},
+                                          {&template_pidfd, 1}, deadline));
+    const auto* mapped = std::get_if<launch::StemMapped>(&answer.reply);
+    if (mapped == nullptr || mapped->token != token_) return unasked();
+    return {};
 }
 
 }  // namespace aegis::sandbox

@@ -33,6 +33,12 @@ class Launcher {
     /// of the kernel.
     Result<Child> spawn(proto::launch::Spawn spawn, std::span<const int> fds, Deadline deadline);
 
+    /// The same for a template.
+    Result<Child> spawnTemplate(proto::launch::SpawnTemplate spawn, std::span<const int> fds,
+                                Deadline deadline);
+    /// Writes the id maps of a stem of the template behind this pidfd.
+    Status mapStem(int template_pidfd, pid_t stem, Deadline deadline);
+
     /// Of the launcher that runs; starts one. 0: the kernel has no Landlock.
     Result<std::uint32_t> landlockAbi(Deadline deadline);
 
@@ -41,6 +47,11 @@ class Launcher {
         proto::launch::Reply reply;
         std::vector<os::Fd> fds;
     };
+    template <class Request>
+    Result<Answer> converse(Request request, std::span<const int> fds, Deadline deadline);
+    template <class Request>
+    Result<Child> makeChild(Request request, std::span<const int> fds, Deadline deadline);
+    Error unasked();
     Status ensureRunning(Deadline deadline);
     Status startProcess();
     Result<Answer> ask(const proto::launch::Request& request, std::span<const int> fds,

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <mutex>
 
 #include "base/log.h"
@@ -24,22 +25,36 @@ constexpr std::int64_t kStopMs = 10'000;
 constexpr std::size_t kMaxQueue = 10'000;
 constexpr std::uint64_t kTrialTmpBytes = 1 << 20;
 
+std::string hexWord(Random& random) {
+    std::array<std::byte, 4> bytes{};
+    random.fill(bytes);
+    std::string out;
+    for (const auto byte : bytes)
+        out += fmt::format("{:02x}", static_cast<unsigned>(byte));
+    return out;
+}
+
 Deadline inMs(std::int64_t ms) { return Deadline::in(os::systemClock().boot(), ms); }
 
 }  // namespace
 
 struct ProcessRuntime::Impl {
-    Impl(const ProcessOptions& options, std::string filter, os::Fd guest_dir,
-         ports::RootImages& images, RunDirs dirs)
+    Impl(const ProcessOptions& options, std::string sandbox_filter, std::string filter_of_templates,
+         std::string suffix, os::Fd guest_dir, ports::RootImages& images, RunDirs dirs)
         : node(options.node),
           guest_path(options.guest_dir),
-          launcher(options.launcher_command, std::move(filter)),
+          warm(options.warm),
+          filter(std::move(sandbox_filter)),
+          template_filter(std::move(filter_of_templates)),
+          group_suffix(std::move(suffix)),
+          launcher(options.launcher_command, filter),
           run_dirs(std::move(dirs)),
           sandboxes(reactor),
           context{static_cast<int>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN))),
                   std::move(guest_dir),
                   images,
                   launcher,
+                  nullptr,
                   nullptr,
                   {"process", options.listeners, run_dirs, reactor, pool, roots,
                    [this](const ports::SandboxId& id) { sandboxes.erase(id); }},
@@ -56,6 +71,9 @@ struct ProcessRuntime::Impl {
 
     const NodeId node;
     const std::string guest_path;
+    const WarmPool warm;
+    const std::string filter, template_filter;
+    const std::string group_suffix;  // sets this daemon's templates apart from a dead one's
     Launcher launcher;
     RunDirs run_dirs;
     RootTable roots;
@@ -65,6 +83,7 @@ struct ProcessRuntime::Impl {
     bool proven = false;  // a trial went well
     SandboxTable sandboxes;
     ProcessContext context;
+    std::unique_ptr<StemPool> stems;
     os::WorkerPool pool;  // last: its jobs use the rest
 };
 
@@ -73,6 +92,10 @@ Status ProcessRuntime::Impl::openCgroups() {
     AEGIS_TRY(auto tree, os::CgroupTree::open(node.str()));
     cgroups = std::move(tree);
     context.cgroups = &*cgroups;
+    stems = std::make_unique<StemPool>(
+        TemplateContext{launcher, *cgroups, context.guest_dir, filter, template_filter}, warm,
+        group_suffix);
+    context.stems = stems.get();
     return {};
 }
 
@@ -98,11 +121,12 @@ Status ProcessRuntime::Impl::tryOnce() {
 Status ProcessRuntime::Impl::sweepGroups(const std::set<ports::SandboxId>& keep,
                                          Deadline deadline) {
     const auto live = sandboxes.snapshot();
+    const auto ours = stems->groups();
     AEGIS_TRY(const auto groups, cgroups->list());
     Status status;
     for (const auto& group : groups) {
         const auto id = sandboxOfGroup(group);
-        if (id && (keep.contains(*id) || live.contains(*id))) continue;
+        if (ours.contains(group) || (id && (keep.contains(*id) || live.contains(*id)))) continue;
         auto gone = cgroups->kill(group, deadline);
         while (gone) {
             gone = cgroups->remove(group);
@@ -125,10 +149,12 @@ Result<std::unique_ptr<ProcessRuntime>> ProcessRuntime::create(ProcessOptions op
                 .within("the guest's files are not complete");
     AEGIS_TRY(auto guest_dir, os::openFile(options.guest_dir, O_PATH | O_DIRECTORY));
     AEGIS_TRY(auto filter, seccompFilter());
+    AEGIS_TRY(auto template_filter, templateFilter());
     // Beside the other isolation's, which sweeps its own.
     AEGIS_TRY(auto dirs, RunDirs::open(options.node, random, options.run_base, "process"));
-    return std::unique_ptr<ProcessRuntime>(new ProcessRuntime(std::make_unique<Impl>(
-        options, std::move(filter), std::move(guest_dir), images, std::move(dirs))));
+    return std::unique_ptr<ProcessRuntime>(new ProcessRuntime(
+        std::make_unique<Impl>(options, std::move(filter), std::move(template_filter),
+                               hexWord(random), std::move(guest_dir), images, std::move(dirs))));
 }
 
 ProcessRuntime::ProcessRuntime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -8,6 +8,7 @@
 #include "base/random.h"
 #include "ports/root_images.h"
 #include "ports/sandbox.h"
+#include "sandbox/process/stem_pool.h"
 
 namespace aegis::sandbox {
 
@@ -17,7 +18,8 @@ struct ProcessOptions {
     std::string guest_dir;
     ports::GuestListenerFactory listeners;
     std::vector<std::string> launcher_command;  ///< an absolute path and arguments
-    std::string run_base;     ///< replaces /run/aegis and its fallbacks when not empty
+    std::string run_base;  ///< replaces /run/aegis and its fallbacks when not empty
+    WarmPool warm;
     std::size_t threads = 8;  ///< for what blocks
 };
 

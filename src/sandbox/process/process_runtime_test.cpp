@@ -31,7 +31,8 @@ struct HostImage : ports::RootImages {
     }
 };
 
-class ProcessRuntimeTest : public GuestFixture {
+/// Once with a fresh interpreter for each sandbox, once with forks of a template.
+class ProcessRuntimeTest : public GuestFixture, public ::testing::WithParamInterface<bool> {
   protected:
     ports::Runtime& runtime() override { return *runtime_; }
 
@@ -42,12 +43,28 @@ class ProcessRuntimeTest : public GuestFixture {
         runtime_ = make();
         const auto there = runtime_->available();
         ASSERT_TRUE(there) << there.error().message;
+        if (GetParam()) makeTemplate();
+    }
+    /// No stems ahead: what there is, is in use.
+    virtual WarmPool warm() const { return {0, GetParam() ? 600'000 : 0}; }
+    /// The first sandbox of an image asks for it.
+    virtual void makeTemplate() {
+        addTemplateModule();
+        ASSERT_TRUE(eventually([&] {
+            const auto one = spec(kSleep);
+            runtime_->start(one, soon(), sink_);
+            const bool up = sink_.started(one.id).info.has_value();
+            const auto there = groups();
+            closeNow(one.id);
+            return up && there.size() == 1 && there[0].starts_with("stem-");
+        })) << "no template, or no stem of it";
+        ASSERT_TRUE(eventually([&] { return groups().empty(); }));
     }
     void TearDown() override {
         if (!runtime_) return;
         const auto swept = runtime_->sweep({});
         EXPECT_TRUE(swept) << swept.error().message;
-        EXPECT_EQ(groups(), std::vector<std::string>{});
+        if (warm().size == 0) EXPECT_EQ(groups(), std::vector<std::string>{});
         EXPECT_TRUE(runDirsEmpty());
         runtime_.reset();
         EXPECT_FALSE(fs::exists("/sys/fs/cgroup/memory/aegis/" + node_.str()));
@@ -58,16 +75,23 @@ class ProcessRuntimeTest : public GuestFixture {
         options.guest_dir = dir_ + "/guest";
         options.run_base = dir_ + "/run";
         options.listeners = listeners();
+        options.warm = warm();
         options.launcher_command = {std::string(AEGIS_BINARY_DIR) +
                                     "/src/launcher/aegis_standalone_launcher"};
         auto made = ProcessRuntime::create(std::move(options), images_, os::systemRandom());
         EXPECT_TRUE(made) << made.error().message;
         return made ? std::move(*made) : nullptr;
     }
-    std::vector<std::string> groups() {
+    std::vector<std::string> allGroups() {
         auto tree = os::CgroupTree::open(node_.str());
         EXPECT_TRUE(tree);
         return tree ? *tree->list() : std::vector<std::string>{"?"};
+    }
+    /// Of sandboxes.
+    std::vector<std::string> groups() {
+        auto out = allGroups();
+        std::erase_if(out, [](const auto& name) { return name.starts_with("template-"); });
+        return out;
     }
     bool runDirsEmpty() { return emptyOrGone(dir_ + "/run/" + node_.str() + "-process"); }
     /// Until the removal, which follows the report of a death, is done.
@@ -113,7 +137,7 @@ Said saidBy(const RecordingSink::Fate& fate) {
     return said;
 }
 
-TEST_F(ProcessRuntimeTest, RunsAsNobodyInParticularWithNothingToReach) {
+TEST_P(ProcessRuntimeTest, RunsAsNobodyInParticularWithNothingToReach) {
     const auto said = saidBy(runToEnd(spec(kPrelude + R"(
 print(json.dumps({
   'uid': [os.getuid(), os.getgid(), os.getgroups()],
@@ -144,7 +168,7 @@ print(json.dumps({
     EXPECT_NE(said["unshare"], "0");
 }
 
-TEST_F(ProcessRuntimeTest, HasWhatAProgramExpects) {
+TEST_P(ProcessRuntimeTest, HasWhatAProgramExpects) {
     auto what = spec(kPrelude + R"(
 t = threading.Thread(target=lambda: None); t.start(); t.join()
 server = socket.create_server(('127.0.0.1', 0))
@@ -189,7 +213,7 @@ print(json.dumps({
     closeNow(what.id);
 }
 
-TEST_F(ProcessRuntimeTest, ReportsHowTheBootstrapEnded) {
+TEST_P(ProcessRuntimeTest, ReportsHowTheBootstrapEnded) {
     auto fate = runToEnd(spec("import sys; sys.stderr.write('bad'); sys.exit(3)"));
     ASSERT_TRUE(fate.exit);
     EXPECT_EQ(fate.exit->exit_code, 3);
@@ -204,7 +228,7 @@ TEST_F(ProcessRuntimeTest, ReportsHowTheBootstrapEnded) {
     EXPECT_FALSE(fate.exit->out_of_memory);
 }
 
-TEST_F(ProcessRuntimeTest, LimitsHold) {
+TEST_P(ProcessRuntimeTest, LimitsHold) {
     auto what = spec(
         "import subprocess, sys\n"
         "subprocess.run([sys.executable, '-c', 'x = bytearray(1 << 30)'])\n");
@@ -238,7 +262,7 @@ TEST_F(ProcessRuntimeTest, LimitsHold) {
     EXPECT_EQ(fate.exit->standard_output, "True\n");
 }
 
-TEST_F(ProcessRuntimeTest, CpuIsHeldDown) {
+TEST_P(ProcessRuntimeTest, CpuIsHeldDown) {
     auto what = spec(
         "import time\n"
         "end = time.monotonic() + 1\n"
@@ -250,14 +274,14 @@ TEST_F(ProcessRuntimeTest, CpuIsHeldDown) {
     EXPECT_LT(std::stod(fate.exit->standard_output), 0.4);
 }
 
-TEST_F(ProcessRuntimeTest, PromptsOfEveryKindArriveWhole) {
+TEST_P(ProcessRuntimeTest, PromptsOfEveryKindArriveWhole) {
     const std::string big = "print(len('''" + std::string(3 << 20, 'p') + "'''))";
     const auto fate = runToEnd(spec(big));
     ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
     EXPECT_EQ(fate.exit->standard_output, std::to_string(3 << 20) + "\n");
 }
 
-TEST_F(ProcessRuntimeTest, CommandsRunAfterTheEndOnly) {
+TEST_P(ProcessRuntimeTest, CommandsRunAfterTheEndOnly) {
     const auto what = spec("open('/tmp/made', 'w').write('here')\nimport time; time.sleep(0.3)");
     runtime_->start(what, soon(), sink_);
     ASSERT_TRUE(sink_.started(what.id).info);
@@ -273,7 +297,7 @@ TEST_F(ProcessRuntimeTest, CommandsRunAfterTheEndOnly) {
     EXPECT_EQ(runCommand(what.id, {"true"}).error().code, ErrorCode::kNotFound);
 }
 
-TEST_F(ProcessRuntimeTest, RootShowsWhatTheSandboxSees) {
+TEST_P(ProcessRuntimeTest, RootShowsWhatTheSandboxSees) {
     const auto what = spec("open('/tmp/seen', 'w').write('inside')\nprint('', flush=True)");
     ASSERT_TRUE(runToEnd(what).exit);
     auto root = runtime_->root(what.id);
@@ -288,7 +312,7 @@ TEST_F(ProcessRuntimeTest, RootShowsWhatTheSandboxSees) {
     EXPECT_FALSE(runtime_->root(what.id));
 }
 
-TEST_F(ProcessRuntimeTest, ClosingKillsAtOnceAndTwiceIsFine) {
+TEST_P(ProcessRuntimeTest, ClosingKillsAtOnceAndTwiceIsFine) {
     const auto what = spec(
         "import signal, subprocess\n"
         "signal.signal(15, signal.SIG_IGN)\n"
@@ -296,7 +320,8 @@ TEST_F(ProcessRuntimeTest, ClosingKillsAtOnceAndTwiceIsFine) {
         kSleep);
     runtime_->start(what, soon(), sink_);
     ASSERT_TRUE(sink_.started(what.id).info);
-    EXPECT_EQ(groups().size(), 1U);
+    ASSERT_EQ(groups().size(), 1U);
+    EXPECT_EQ(groups()[0].starts_with("stem-"), GetParam()) << groups()[0];
     closeNow(what.id);
     const auto fate = sink_.finished(what.id);
     ASSERT_TRUE(fate.exit);
@@ -306,7 +331,7 @@ TEST_F(ProcessRuntimeTest, ClosingKillsAtOnceAndTwiceIsFine) {
     EXPECT_TRUE(eventually([&] { return groups().empty() && runDirsEmpty(); }));
 }
 
-TEST_F(ProcessRuntimeTest, ClosingDuringTheStartLeavesNothing) {
+TEST_P(ProcessRuntimeTest, ClosingDuringTheStartLeavesNothing) {
     for (int delay_ms : {0, 1, 2, 3, 5, 8, 12, 20, 40}) {
         const auto what = spec(kSleep);
         runtime_->start(what, soon(), sink_);
@@ -319,7 +344,7 @@ TEST_F(ProcessRuntimeTest, ClosingDuringTheStartLeavesNothing) {
     EXPECT_TRUE(eventually([&] { return groups().empty() && runDirsEmpty(); }));
 }
 
-TEST_F(ProcessRuntimeTest, ASandboxThatIsKilledFromOutsideIsReported) {
+TEST_P(ProcessRuntimeTest, ASandboxThatIsKilledFromOutsideIsReported) {
     const auto what = spec(kSleep);
     runtime_->start(what, soon(), sink_);
     ASSERT_TRUE(sink_.started(what.id).info);
@@ -332,7 +357,7 @@ TEST_F(ProcessRuntimeTest, ASandboxThatIsKilledFromOutsideIsReported) {
     closeNow(what.id);
 }
 
-TEST_F(ProcessRuntimeTest, VolumesAreMountedAsGranted) {
+TEST_P(ProcessRuntimeTest, VolumesAreMountedAsGranted) {
     const auto volume = dir_ + "/volume";
     fs::create_directory(volume);
     ASSERT_EQ(::chown(volume.c_str(), 1000, 1000), 0);
@@ -363,7 +388,7 @@ TEST_F(ProcessRuntimeTest, VolumesAreMountedAsGranted) {
     EXPECT_EQ(st.st_gid, 1000U);
 }
 
-TEST_F(ProcessRuntimeTest, AMissingImageIsTold) {
+TEST_P(ProcessRuntimeTest, AMissingImageIsTold) {
     auto what = spec("");
     what.image = "no-such";
     const auto fate = runToEnd(what);
@@ -372,7 +397,7 @@ TEST_F(ProcessRuntimeTest, AMissingImageIsTold) {
     EXPECT_EQ(fate.error->code, ErrorCode::kNotFound);
 }
 
-TEST_F(ProcessRuntimeTest, AnotherRuntimeFindsWhatACrashLeft) {
+TEST_P(ProcessRuntimeTest, AnotherRuntimeFindsWhatACrashLeft) {
     const auto one = spec(kSleep);
     const auto two = spec(kSleep);
     runtime_->start(one, soon(), sink_);
@@ -380,16 +405,19 @@ TEST_F(ProcessRuntimeTest, AnotherRuntimeFindsWhatACrashLeft) {
     ASSERT_TRUE(sink_.started(one.id).info);
     ASSERT_TRUE(sink_.started(two.id).info);
     auto other = make();
-    ASSERT_TRUE(other->sweep({two.id}));
-    EXPECT_EQ(groups(), std::vector<std::string>{two.id.execution.str() + "-1"});
-    EXPECT_TRUE(sink_.finished(one.id).exit);
-    EXPECT_TRUE(runtime_->root(two.id));
+    if (!GetParam()) {
+        ASSERT_TRUE(other->sweep({two.id}));
+        EXPECT_EQ(groups(), std::vector<std::string>{two.id.execution.str() + "-1"});
+        EXPECT_TRUE(runtime_->root(two.id));
+    }
     ASSERT_TRUE(other->sweep({}));
     EXPECT_TRUE(groups().empty());
+    EXPECT_TRUE(allGroups().empty());
+    EXPECT_FALSE(sink_.finished(one.id).exit->died.empty());
     EXPECT_FALSE(sink_.finished(two.id).exit->died.empty());
 }
 
-TEST_F(ProcessRuntimeTest, ManyAtOnceAndOneAfterTheOther) {
+TEST_P(ProcessRuntimeTest, ManyAtOnceAndOneAfterTheOther) {
     std::vector<ports::SandboxSpec> all;
     for (int i = 0; i < 24; ++i)
         all.push_back(spec("print(" + std::to_string(i) + ")"));
@@ -403,6 +431,102 @@ TEST_F(ProcessRuntimeTest, ManyAtOnceAndOneAfterTheOther) {
     }
     EXPECT_TRUE(eventually([&] { return groups().empty() && runDirsEmpty(); }));
 }
+
+/// Stems that wait, used once each.
+class WarmProcessRuntimeTest : public ProcessRuntimeTest {
+  protected:
+    static constexpr std::size_t kReady = 2;
+    ports::Runtime& runtime() override { return *runtime_; }
+    std::size_t stems() {
+        const auto all = groups();
+        return static_cast<std::size_t>(
+            std::ranges::count_if(all, [](const auto& name) { return name.starts_with("stem-"); }));
+    }
+    WarmPool warm() const override { return {kReady, 600'000}; }
+    void makeTemplate() override {
+        addTemplateModule();
+        const auto first = spec("");
+        ASSERT_TRUE(runToEnd(first).exit);
+        closeNow(first.id);
+        ASSERT_TRUE(eventually([&] { return groups().size() == kReady; }));
+    }
+};
+
+TEST_P(WarmProcessRuntimeTest, EachIsUsedOnceAndReplaced) {
+    std::set<std::string> seen;
+    for (int i = 0; i < 6; ++i) {
+        const auto before = groups();
+        const auto what = spec(kSleep);
+        runtime_->start(what, soon(), sink_);
+        ASSERT_TRUE(sink_.started(what.id).info);
+        ASSERT_TRUE(eventually([&] { return stems() == kReady + 1; }));
+        closeNow(what.id);
+        ASSERT_TRUE(eventually([&] { return stems() == kReady; }));
+        for (const auto& name : before)
+            seen.insert(name);
+    }
+    EXPECT_EQ(seen.size(), kReady + 5) << "none came back";
+}
+
+TEST_P(WarmProcessRuntimeTest, NothingOfOneIsInAnother) {
+    // Leaves a mark wherever one may be left, and tells whether there was one.
+    const std::string script = R"(
+import builtins, gc, json, os, sys
+marks = [hasattr(builtins, 'mark'), 'MARK' in os.environ, os.path.exists('/tmp/mark'),
+         os.path.exists('/dev/shm/mark'), any(isinstance(o, str) and o.startswith('the ma' + 'rk ')
+                                             for o in gc.get_objects())]
+builtins.mark = 'the ' + 'mark ' + str(os.getpid())
+os.environ['MARK'] = '1'
+for place in '/tmp/mark', '/dev/shm/mark': open(place, 'w').close()
+print(json.dumps([any(marks), sorted(map(int, os.listdir('/proc/self/fd')))[:-1], os.getpid(),
+                  os.urandom(8).hex(), os.environ.get('OWN')]))
+)";
+    std::set<std::string> random;
+    for (int i = 0; i < 5; ++i) {
+        auto what = spec(script);
+        what.env["OWN"] = std::to_string(i);
+        const auto fate = runToEnd(what);
+        const auto id = what.id;
+        ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
+        const auto said = json::parse(fate.exit->standard_output);
+        ASSERT_TRUE(said) << fate.exit->standard_error;
+        const auto& fields = said->as_array();
+        EXPECT_EQ(json::dump(fields[0]), "false");
+        EXPECT_EQ(json::dump(fields[1]), "[0,1,2]");
+        EXPECT_EQ(json::dump(fields[2]), "2");
+        random.insert(json::dump(fields[3]));
+        EXPECT_EQ(json::dump(fields[4]), "\"" + std::to_string(i) + "\"");
+        closeNow(id);
+    }
+    EXPECT_EQ(random.size(), 5U);
+}
+
+TEST_P(WarmProcessRuntimeTest, ATemplateThatDiesIsReplacedAndItsSandboxesAreTold) {
+    const auto what = spec(kSleep);
+    runtime_->start(what, soon(), sink_);
+    ASSERT_TRUE(sink_.started(what.id).info);
+    const auto all = allGroups();
+    const auto old =
+        *std::ranges::find_if(all, [](const auto& name) { return name.starts_with("template-"); });
+    auto tree = os::CgroupTree::open(node_.str());
+    ASSERT_TRUE(tree->kill(old, soon()));
+    const auto fate = sink_.finished(what.id);
+    ASSERT_TRUE(fate.exit);
+    EXPECT_EQ(fate.exit->died, "the sandbox's first process died");
+    closeNow(what.id);
+    // The stems that waited died with it; whoever is handed one says so or goes the long way.
+    ASSERT_TRUE(eventually([&] {
+        const auto next = spec("print('works')");
+        const auto after = runToEnd(next);
+        closeNow(next.id);
+        return after.exit && after.exit->standard_output == "works\n";
+    }));
+}
+
+INSTANTIATE_TEST_SUITE_P(Sandboxes, WarmProcessRuntimeTest, ::testing::Values(true),
+                         [](const auto&) { return "Warm"; });
+INSTANTIATE_TEST_SUITE_P(Sandboxes, ProcessRuntimeTest, ::testing::Bool(),
+                         [](const auto& kind) { return kind.param ? "Forked" : "Fresh"; });
 
 }  // namespace
 }  // namespace aegis::sandbox

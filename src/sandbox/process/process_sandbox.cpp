@@ -38,9 +38,10 @@ Result<os::Fd> readOnlyTree(const std::string& path) {
     return os::cloneTree(fd.get(), MOUNT_ATTR_RDONLY | kSafe, path);
 }
 
-/// The mounts of the volumes, detached, as Spawn wants them.
-Status addVolumes(const ports::SandboxSpec& spec, launch::Spawn& spawn,
-                  std::vector<os::Fd>& trees) {
+/// The mounts of the volumes, detached, as Spawn and Finish want them.
+template <class Order>
+Status addVolumes(const ports::SandboxSpec& spec, Order& spawn, std::vector<os::Fd>& trees) {
+    spawn.tmp_bytes = spec.tmp_bytes;
     AEGIS_TRY(const auto opened, openMounts(spec));
     for (const auto& one : opened) {
         const auto read_only = one.mount.read_only ? std::uint64_t{MOUNT_ATTR_RDONLY} : 0;
@@ -88,7 +89,6 @@ Result<Prison> makePrison(ProcessContext& context, const PrisonPlan& plan, Deadl
     AEGIS_TRY(auto run, readOnlyTree(plan.run_dir));
     AEGIS_TRY(auto pair, os::socketPair());
     launch::Spawn spawn;
-    spawn.tmp_bytes = plan.spec->tmp_bytes;
     std::vector<os::Fd> volumes;
     AEGIS_CHECK(addVolumes(*plan.spec, spawn, volumes));
     std::vector<int> fds{image.get(), bin.get(), run.get(), pair.second.get()};
@@ -134,8 +134,44 @@ Status ProcessSandbox::makeAll(Prepared& prepared) {
     AEGIS_CHECK(context_.available());
     AEGIS_TRY(prepared.image, context_.images.resolve(spec_.image));
     AEGIS_CHECK(makeRun(prepared.run));
+    if (spec_.bootstrap_path.empty()) {
+        auto stem = context_.stems->take(prepared.image, deadline_);
+        if (stem) return makeFromStem(prepared, std::move(*stem));
+    }
+    return makeNew(prepared);
+}
+
+os::CgroupLimits ProcessSandbox::limits() const {
     const int millicores = std::min(spec_.cpu_millicores, context_.host_cpus * 1000);
-    AEGIS_CHECK(context_.cgroups->create(group_, {millicores, spec_.memory_bytes, spec_.pids + 1}));
+    return {millicores, spec_.memory_bytes, spec_.pids + 1};
+}
+
+Status ProcessSandbox::makeFromStem(Prepared& prepared, Stem stem) {
+    group_ = stem.group;
+    origin_ = stem.origin;
+    prepared.from_stem = true;
+    prepared.fatal = false;
+    auto order = [&]() -> Status {
+        AEGIS_CHECK(context_.cgroups->limit(group_, limits()));
+        AEGIS_TRY(const auto image, readOnlyTree(prepared.image.root));
+        AEGIS_TRY(const auto bin, os::cloneTree(context_.guest_dir.get(), MOUNT_ATTR_RDONLY | kSafe,
+                                                "the guest's programs"));
+        AEGIS_TRY(const auto run, readOnlyTree(prepared.run.dir->shared));
+        launch::Finish finish;
+        std::vector<os::Fd> volumes;
+        AEGIS_CHECK(addVolumes(spec_, finish, volumes));
+        std::vector<int> fds{image.get(), bin.get(), run.get()};
+        for (const auto& volume : volumes)
+            fds.push_back(volume.get());
+        return finishStem(stem, finish, fds, deadline_.earlier(inMs(kBuildMs)));
+    };
+    auto ordered = order();
+    prepared.prison = {std::move(stem.pidfd), stem.pid, std::move(stem.socket)};
+    return ordered;
+}
+
+Status ProcessSandbox::makeNew(Prepared& prepared) {
+    AEGIS_CHECK(context_.cgroups->create(group_, limits()));
     if (abandoned_) return {ErrorCode::kCancelled, "closed"};
     auto prison = makePrison(
         context_, {prepared.image.root, prepared.run.dir->shared, &spec_, group_}, deadline_);
@@ -156,6 +192,10 @@ void ProcessSandbox::onPrepared(Prepared& prepared) {
     if (dying_) return destroy();
     if (prepared.error) return fail(std::move(*prepared.error), prepared.fatal);
     listen();
+    if (prepared.from_stem) {
+        stem_ = std::move(prepared.prison.control);
+        return;
+    }
     if (auto told = os::writeAll(prepared.prison.control.get(), {&launch::kGo, 1}); !told)
         fail(std::move(told.error()).within("the sandbox's process"), false);
 }
@@ -165,6 +205,8 @@ GuestSandbox::Verdict ProcessSandbox::judge(const CtlPeer& peer) const {
 }
 
 void ProcessSandbox::autopsy() {
+    if (const auto why = stem_ ? lastWords(stem_) : std::string(); !why.empty())
+        return fail({ErrorCode::kUnavailable, "the sandbox could not be made: " + why}, false);
     const bool out_of_memory = oomKills() > 0;
     died(out_of_memory ? "the sandbox's first process died (out of memory)"
                        : "the sandbox's first process died",
@@ -181,7 +223,9 @@ void ProcessSandbox::handOver(std::optional<RunDir> run,
                               std::unique_ptr<ports::GuestListener> listener) {
     listener.reset();
     if (context_.cgroups == nullptr) return;  // it never came that far
-    auto clean = [cgroups = context_.cgroups, group = group_, run = std::move(run)] {
+    stem_.reset();
+    auto clean = [cgroups = context_.cgroups, stems = context_.stems, group = group_,
+                  origin = std::move(origin_), run = std::move(run)] {
         // A process that died before it was watched may still be on its way out.
         Status gone = cgroups->kill(group, inMs(kKillMs));
         for (int i = 0; gone && i < kRemoveTries; ++i) {
@@ -192,6 +236,7 @@ void ProcessSandbox::handOver(std::optional<RunDir> run,
         if (run) {
             if (auto removed = RunDirs::remove(*run); !removed) gone = std::move(removed);
         }
+        if (origin) stems->released(group);
         if (!gone)
             log(LogLevel::kWarn, "a sandbox's remains are left for the next start",
                 {{"sandbox", group}, {"error", gone.error().message}});

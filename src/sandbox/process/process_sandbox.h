@@ -9,6 +9,7 @@
 #include "ports/root_images.h"
 #include "sandbox/common/guest_sandbox.h"
 #include "sandbox/process/launcher.h"
+#include "sandbox/process/stem_pool.h"
 
 namespace aegis::sandbox {
 
@@ -23,7 +24,8 @@ struct ProcessContext {
     os::Fd guest_dir;  ///< O_PATH
     ports::RootImages& images;
     Launcher& launcher;
-    const os::CgroupTree* cgroups = nullptr;  ///< set by available()
+    const os::CgroupTree* cgroups = nullptr;  ///< set by available(), and so is
+    StemPool* stems = nullptr;
     GuestContext guest;
     std::function<Status()> available;  ///< quick once it went well; blocks
 };
@@ -46,9 +48,10 @@ struct PrisonPlan {
 };
 Result<Prison> makePrison(ProcessContext& context, const PrisonPlan& plan, Deadline deadline);
 
-/// A sandbox of the embedded kind. The order: image, directories and sockets, cgroup with its
-/// limits, process; while that builds its root it is moved into the cgroup; then it is told to go
-/// on, becomes PID 1 of ours, and the rest is GuestSandbox's.
+/// A sandbox of the embedded kind. Where there is a template of its image it is a stem that is
+/// told what to become. Else, the long way, the order is: image, directories and sockets, cgroup
+/// with its limits, process; while that builds its root it is moved into the cgroup; then it is
+/// told to go on, becomes PID 1 of ours, and the rest is GuestSandbox's.
 class ProcessSandbox final : public GuestSandbox {
   public:
     ProcessSandbox(ProcessContext& context, ports::SandboxSpec spec, Deadline deadline,
@@ -69,14 +72,20 @@ class ProcessSandbox final : public GuestSandbox {
         ports::RootImage image;
         Run run;
         Prison prison;
+        bool from_stem = false;
         std::optional<Error> error;
         bool fatal = true;
     };
     Status makeAll(Prepared& prepared);
+    Status makeNew(Prepared& prepared);
+    Status makeFromStem(Prepared& prepared, Stem stem);
+    os::CgroupLimits limits() const;
     void onPrepared(Prepared& prepared);
 
     ProcessContext& context_;
-    const std::string group_;
+    std::string group_;                 ///< its cgroup; the pool's until prepared
+    std::shared_ptr<Template> origin_;  ///< it would end with it
+    os::Fd stem_;                       ///< says why, if the stem could not become a sandbox
 };
 
 }  // namespace aegis::sandbox

@@ -6,8 +6,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <memory>
+#include <span>
 
 #include "os/files.h"
 #include "sandbox/common/syscalls.h"
@@ -17,6 +19,10 @@ namespace {
 
 constexpr std::uint64_t kMaxProgram = 64 << 10;
 constexpr std::uint32_t kBinaryTree = 2;
+
+constexpr std::array<std::string_view, 11> kStemSyscalls = {
+    "clone3",    "fsconfig",   "fsmount", "fsopen",      "mount_setattr", "move_mount",
+    "open_tree", "pivot_root", "umount2", "sethostname", "unshare"};
 
 Status check(int result, std::string_view what) {
     if (result == 0) return {};
@@ -28,13 +34,17 @@ int numberOf(std::string_view name) {
     return ::seccomp_syscall_resolve_name(std::string(name).c_str());
 }
 
-Status addRules(scmp_filter_ctx context) {
-    for (const auto name : allowedSyscalls()) {
+Status allow(scmp_filter_ctx context, std::span<const std::string_view> names) {
+    for (const auto name : names) {
         const int number = numberOf(name);
-
         if (number < 0) continue;
         AEGIS_CHECK(check(::seccomp_rule_add(context, SCMP_ACT_ALLOW, number, 0), name));
     }
+    return {};
+}
+
+Status addRules(scmp_filter_ctx context) {
+    AEGIS_CHECK(allow(context, allowedSyscalls()));
     for (const auto& call : conditionalSyscalls()) {
         const int number = numberOf(call.name);
         if (number < 0) continue;
@@ -44,24 +54,37 @@ Status addRules(scmp_filter_ctx context) {
         AEGIS_CHECK(check(::seccomp_rule_add_array(context, SCMP_ACT_ALLOW, number, 1, &compare),
                           call.name));
     }
-    return check(::seccomp_rule_add(context, SCMP_ACT_ERRNO(ENOSYS), numberOf(kAbsentSyscall), 0),
-                 kAbsentSyscall);
+    return {};
 }
 
-}  // namespace
-
-Result<std::string> seccompFilter() {
+template <class Rules>
+Result<std::string> makeFilter(Rules rules) {
     const std::unique_ptr<void, void (*)(scmp_filter_ctx)> context(
         ::seccomp_init(SCMP_ACT_ERRNO(EPERM)), ::seccomp_release);
     if (!context) return {ErrorCode::kInternal, "seccomp filter: cannot be made"};
     // Older libraries only have the long list, which does the same.
     (void)::seccomp_attr_set(context.get(), SCMP_FLTATR_CTL_OPTIMIZE, kBinaryTree);
     AEGIS_CHECK(addRules(context.get()));
+    AEGIS_CHECK(rules(context.get()));
     const os::Fd file(::memfd_create("seccomp", MFD_CLOEXEC));
     if (!file) return errnoError(errno, "memfd_create");
     AEGIS_CHECK(check(::seccomp_export_bpf(context.get(), file.get()), "export"));
     if (::lseek(file.get(), 0, SEEK_SET) != 0) return errnoError(errno, "lseek");
     return os::readAll(file.get(), kMaxProgram, "seccomp filter");
+}
+
+}  // namespace
+
+Result<std::string> seccompFilter() {
+    return makeFilter([](scmp_filter_ctx context) {
+        return check(
+            ::seccomp_rule_add(context, SCMP_ACT_ERRNO(ENOSYS), numberOf(kAbsentSyscall), 0),
+            kAbsentSyscall);
+    });
+}
+
+Result<std::string> templateFilter() {
+    return makeFilter([](scmp_filter_ctx context) { return allow(context, kStemSyscalls); });
 }
 
 }  // namespace aegis::sandbox

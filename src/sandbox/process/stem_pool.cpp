@@ -1,0 +1,194 @@
+#include "sandbox/process/stem_pool.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <iterator>
+#include <utility>
+
+#include "base/log.h"
+#include "os/clock.h"
+#include "sandbox/common/ctl_channel.h"
+
+namespace aegis::sandbox {
+namespace {
+
+constexpr std::int64_t kMakeMs = 10'000;
+constexpr std::int64_t kRetryMs = 60'000;
+constexpr std::int64_t kLookMs = 5'000;
+constexpr std::int64_t kKillMs = 5'000;
+constexpr std::int64_t kNsPerMs = 1'000'000;
+
+BootTime now() { return os::systemClock().boot(); }
+Deadline inMs(std::int64_t ms) { return Deadline::in(now(), ms); }
+BootTime after(BootTime time, std::int64_t ms) {
+    time.ns += ms * kNsPerMs;
+    return time;
+}
+
+}  // namespace
+
+StemPool::StemPool(const TemplateContext& context, WarmPool options, std::string name)
+    : context_(context), options_(options), name_(std::move(name)), keeper_([this] { keep(); }) {}
+
+StemPool::~StemPool() {
+    {
+        std::lock_guard lock(mutex_);
+        stopping_ = true;
+    }
+    wake_.notify_all();
+    keeper_.join();
+    for (auto& [digest, entry] : entries_)
+        std::ranges::move(entry.ready, std::back_inserter(dead_));
+    for (auto& stem : dead_)
+        dispose(std::move(stem));
+}
+
+Result<Stem> StemPool::take(const ports::RootImage& image, Deadline deadline) {
+    const Error none(ErrorCode::kUnsupported, "there is no template of this image");
+    if (options_.max_idle_ms == 0) return none;
+    std::shared_ptr<Template> origin;
+    std::string group;
+    {
+        std::lock_guard lock(mutex_);
+        auto& entry = entries_[image.digest];
+        if (entry.image.digest.empty()) entry.image = image;
+        entry.last_used = now();
+        wake_.notify_all();
+        if (auto stem = takeReady(entry)) return std::move(*stem);
+        if (!entry.origin) return none;
+        origin = entry.origin;
+        group = newGroup("stem");
+    }
+    auto made = origin->makeStem(group, deadline.earlier(inMs(kMakeMs)));
+    if (!made) {
+        log(LogLevel::kDebug, "a template is given up",
+            {{"image", image.digest}, {"error", made.error().message}});
+        std::lock_guard lock(mutex_);
+        groups_.erase(group);
+        auto& entry = entries_[image.digest];
+        if (entry.origin == origin) entry.origin.reset();
+    }
+    return made;
+}
+
+/// Holds the mutex.
+std::optional<Stem> StemPool::takeReady(Entry& entry) {
+    while (!entry.ready.empty()) {
+        auto stem = std::move(entry.ready.front());
+        entry.ready.pop_front();
+        if (!hasEnded(stem.pidfd)) return stem;
+        // Its template has died, and all the others with it.
+        entry.origin.reset();
+        dead_.push_back(std::move(stem));
+    }
+    return std::nullopt;
+}
+
+void StemPool::released(const std::string& group) {
+    std::lock_guard lock(mutex_);
+    groups_.erase(group);
+}
+
+std::set<std::string> StemPool::groups() const {
+    std::lock_guard lock(mutex_);
+    return groups_;
+}
+
+std::string StemPool::newGroup(const char* kind) {
+    auto group = fmt::format("{}-{}-{}", kind, name_, ++count_);
+    groups_.insert(group);
+    return group;
+}
+
+void StemPool::dispose(Stem stem) {
+    (void)killProcess(stem.pidfd);
+    Status gone = context_.cgroups.kill(stem.group, inMs(kKillMs));
+    if (gone) gone = context_.cgroups.remove(stem.group);
+    if (!gone)
+        log(LogLevel::kWarn, "a stem's remains are left for the next start",
+            {{"group", stem.group}, {"error", gone.error().message}});
+    released(stem.group);
+}
+
+void StemPool::keep() {
+    std::unique_lock lock(mutex_);
+    while (!stopping_) {
+        if (refill(lock)) continue;
+        auto idle = takeIdle(now());
+        auto dead = std::exchange(dead_, {});
+        if (!idle.empty() || !dead.empty()) {
+            lock.unlock();
+            for (auto& entry : idle)
+                std::ranges::move(entry.ready, std::back_inserter(dead));
+            for (auto& stem : dead)
+                dispose(std::move(stem));
+            // With their templates, unless sandboxes of them still run.
+            dead.clear();
+            idle.clear();
+            lock.lock();
+            continue;
+        }
+        wake_.wait_for(lock, std::chrono::milliseconds(kLookMs));
+    }
+}
+
+/// Entries that nobody used for long.
+std::deque<StemPool::Entry> StemPool::takeIdle(BootTime at) {
+    std::deque<Entry> out;
+    for (auto it = entries_.begin(); it != entries_.end();) {
+        if (at < after(it->second.last_used, options_.max_idle_ms)) {
+            ++it;
+            continue;
+        }
+        out.push_back(std::move(it->second));
+        it = entries_.erase(it);
+    }
+    return out;
+}
+
+/// Makes one thing that is missing; false when nothing is.
+bool StemPool::refill(std::unique_lock<std::mutex>& lock) {
+    for (const auto& [digest, entry] : entries_) {
+        if (entry.origin && entry.ready.size() >= options_.size) continue;
+        if (now() < entry.not_before) continue;
+        const auto wanted = digest;
+        return refillOne(lock, wanted);
+    }
+    return false;
+}
+
+bool StemPool::refillOne(std::unique_lock<std::mutex>& lock, const std::string& digest) {
+    const auto image = entries_[digest].image;
+    auto origin = entries_[digest].origin;
+    const auto group = newGroup(origin ? "stem" : "template");
+    lock.unlock();
+    std::optional<Error> error;
+    Result<Stem> stem = Stem{};
+    if (!origin) {
+        auto started = Template::start(context_, image, group, inMs(kMakeMs));
+        if (started)
+            origin = std::move(*started);
+        else
+            error = std::move(started.error());
+    } else {
+        stem = origin->makeStem(group, inMs(kMakeMs));
+        if (!stem) error = std::move(stem.error());
+    }
+    lock.lock();
+    auto& entry = entries_[digest];
+    if (error) {
+        log(LogLevel::kDebug, "sandboxes of an image are made without a template",
+            {{"image", digest}, {"error", error->message}});
+        groups_.erase(group);
+        entry.origin.reset();
+        entry.not_before = after(now(), kRetryMs);
+        return true;
+    }
+    entry.origin = origin;
+    if (stem->pidfd) entry.ready.push_back(std::move(*stem));
+    return true;
+}
+
+}  // namespace aegis::sandbox

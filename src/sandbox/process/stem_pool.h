@@ -1,0 +1,72 @@
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <thread>
+
+#include "base/time.h"
+#include "sandbox/process/template.h"
+
+namespace aegis::sandbox {
+
+/// How many sandboxes are kept ready.
+struct WarmPool {
+    std::size_t size = 2;                ///< of each image in use
+    std::int64_t max_idle_ms = 600'000;  ///< since an image's last use; 0: nothing is kept
+};
+
+/// Stems kept ready, used once each, and the templates they come of: one per image that was used
+/// lately. Made by a thread of its own. Any thread.
+class StemPool {
+  public:
+    StemPool(const TemplateContext& context, WarmPool options, std::string name);
+    /// Ends everything that is not a sandbox yet. What came of the templates must be gone.
+    ~StemPool();
+    StemPool(const StemPool&) = delete;
+    StemPool& operator=(const StemPool&) = delete;
+
+    /// One that waits, else a new one out of the image's template: blocks for some milliseconds. An
+    /// error: not now; the sandbox must be made the long way. From the first call on for an image
+    /// there is going to be a template.
+    Result<Stem> take(const ports::RootImage& image, Deadline deadline);
+    /// A stem's cgroup is gone.
+    void released(const std::string& group);
+    /// The cgroups of all that is there, and of the sandboxes that came of it.
+    std::set<std::string> groups() const;
+
+  private:
+    struct Entry {
+        ports::RootImage image;
+        std::shared_ptr<Template> origin;
+        std::deque<Stem> ready;
+        BootTime last_used;
+        BootTime not_before;  ///< after a failure, when to try again
+    };
+
+    void keep();
+    bool refill(std::unique_lock<std::mutex>& lock);
+    bool refillOne(std::unique_lock<std::mutex>& lock, const std::string& digest);
+    std::optional<Stem> takeReady(Entry& entry);
+    std::deque<Entry> takeIdle(BootTime now);
+    std::string newGroup(const char* kind);
+    void dispose(Stem stem);
+
+    const TemplateContext context_;
+    const WarmPool options_;
+    const std::string name_;
+    mutable std::mutex mutex_;  // of all below
+    std::condition_variable wake_;
+    std::map<std::string, Entry> entries_;  // by digest
+    std::deque<Stem> dead_;
+    std::set<std::string> groups_;
+    std::uint64_t count_ = 0;
+    bool stopping_ = false;
+    std::thread keeper_;
+};
+
+}  // namespace aegis::sandbox

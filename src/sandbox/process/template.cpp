@@ -1,0 +1,173 @@
+#include "sandbox/process/template.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <charconv>
+
+#include "base/log.h"
+#include "os/clock.h"
+#include "os/files.h"
+#include "os/mount_tree.h"
+#include "os/socket.h"
+#include "sandbox/common/ctl_channel.h"
+#include "sandbox/common/one_line.h"
+#include "sandbox/common/payload.h"
+
+namespace aegis::sandbox {
+namespace {
+
+namespace launch = proto::launch;
+
+// The template itself; what comes of it is moved into cgroups of its own.
+constexpr os::CgroupLimits kTemplateLimits{1000, 256 << 20, 64};
+constexpr std::int64_t kKillMs = 5'000;
+constexpr std::int64_t kRemovePauseMs = 5;
+constexpr int kRemoveTries = 200;
+constexpr std::size_t kMaxWords = 1024;
+constexpr std::uint64_t kSafe = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY;
+
+Deadline inMs(std::int64_t ms) { return Deadline::in(os::systemClock().boot(), ms); }
+
+/// One message; its first byte must be kReady.
+Result<os::MessageWithFds> expectReady(int socket, Deadline deadline) {
+    AEGIS_TRY(auto message, os::recvWithFds(socket, kMaxWords, 1, deadline));
+    const std::string_view said = message.bytes;
+    if (said.empty()) return {ErrorCode::kUnavailable, "it has died"};
+    if (said.substr(0, 1) == std::string_view(&launch::kReady, 1)) return message;
+    return {ErrorCode::kUnavailable, oneLine(said.substr(1))};
+}
+
+Status sendByte(int socket, std::span<const int> fds, Deadline deadline) {
+    return os::sendWithFds(socket, {&launch::kGo, 1}, fds, deadline);
+}
+
+/// Of the process behind a pidfd, in this process's own pid namespace.
+Result<pid_t> pidOf(const os::Fd& pidfd) {
+    AEGIS_TRY(const auto text,
+              os::readFile(fmt::format("/proc/self/fdinfo/{}", pidfd.get()), 4096));
+    const auto at = text.find("\nPid:");
+    pid_t pid = -1;
+    if (at != text.npos) {
+        const auto digits = text.find_first_of("-0123456789", at);
+        std::from_chars(text.data() + digits, text.data() + text.size(), pid);
+    }
+    if (pid <= 0) return {ErrorCode::kUnavailable, "a stem has died"};
+    return pid;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<Template>> Template::start(const TemplateContext& context,
+                                                  const ports::RootImage& image,
+                                                  const std::string& group, Deadline deadline) {
+    std::shared_ptr<Template> made(new Template(context, group));
+    AEGIS_CHECK(context.cgroups.create(group, kTemplateLimits));
+    if (auto launched = made->launch(image, deadline); !launched)
+        return std::move(launched.error()).within("a template of this image");
+    return made;
+}
+
+Status Template::launch(const ports::RootImage& image, Deadline deadline) {
+    AEGIS_TRY(const os::Fd root, os::openFile(image.root, O_PATH | O_DIRECTORY));
+    AEGIS_TRY(const os::Fd image_tree, os::cloneTree(root.get(), kSafe, image.root));
+    AEGIS_TRY(const os::Fd bin,
+              os::cloneTree(context_.guest_dir.get(), kSafe, "the guest's programs"));
+    AEGIS_TRY(auto pair, os::messagePair());
+    ::fcntl(pair.second.get(), F_SETFL, 0);  // it has nothing to do but wait
+    launch::SpawnTemplate spawn;
+    const ImageDefaults defaults{image.env, image.working_dir};
+    spawn.argv = templateCommand();
+    spawn.env = payloadEnv({}, defaults, 0, 0);
+    spawn.seccomp = context_.template_filter;
+    std::vector<int> fds{image_tree.get(), bin.get(), pair.second.get()};
+    os::Fd directory;
+    const bool version2 = context_.cgroups.version2();
+    if (version2) {
+        AEGIS_TRY(directory, context_.cgroups.directory(group_));
+        spawn.into_cgroup = true;
+        fds.push_back(directory.get());
+    }
+    AEGIS_TRY(auto child, context_.launcher.spawnTemplate(std::move(spawn), fds, deadline));
+    pair.second.reset();
+    socket_ = std::move(pair.first);
+    pidfd_ = std::move(child.pidfd);
+    if (!version2) AEGIS_CHECK(context_.cgroups.add(group_, child.pid));
+    AEGIS_CHECK(expectReady(socket_.get(), deadline));
+    AEGIS_CHECK(sendByte(socket_.get(), {}, deadline));
+    AEGIS_TRY(const auto configure, launch::encode(launch::Configure{context_.filter}));
+    AEGIS_CHECK(os::sendWithFds(socket_.get(), configure, {}, deadline));
+    AEGIS_CHECK(expectReady(socket_.get(), deadline));
+    return {};
+}
+
+Template::~Template() {
+    if (pidfd_) (void)killProcess(pidfd_);
+    // All that came of it dies with it, but may still be on its way out.
+    Status gone = context_.cgroups.kill(group_, inMs(kKillMs));
+    for (int i = 0; gone && i < kRemoveTries; ++i) {
+        gone = context_.cgroups.remove(group_);
+        if (gone || gone.error().code != ErrorCode::kConflict) break;
+        os::pauseMs(kRemovePauseMs);
+    }
+    if (!gone)
+        log(LogLevel::kWarn, "a template's remains are left for the next start",
+            {{"group", group_}, {"error", gone.error().message}});
+}
+
+/// The new process, not yet in its cgroup.
+Result<Stem> Template::clone(Deadline deadline) {
+    AEGIS_TRY(auto pair, os::messagePair());
+    ::fcntl(pair.second.get(), F_SETFL, 0);
+    Stem stem;
+    {
+        std::lock_guard lock(mutex_);
+        const int theirs = pair.second.get();
+        AEGIS_CHECK(sendByte(socket_.get(), {&theirs, 1}, deadline));
+        AEGIS_TRY(auto answer, expectReady(socket_.get(), deadline));
+        if (answer.fds.size() != 1) return {ErrorCode::kInternal, "a template without a stem"};
+        stem.pidfd = std::move(answer.fds[0]);
+    }
+    stem.socket = std::move(pair.first);
+    AEGIS_TRY(stem.pid, pidOf(stem.pidfd));
+    return stem;
+}
+
+Result<Stem> Template::makeStem(const std::string& group, Deadline deadline) {
+    AEGIS_TRY(auto stem, clone(deadline));
+    auto settle = [&]() -> Status {
+        AEGIS_CHECK(context_.cgroups.make(group));
+        stem.group = group;
+        stem.origin = shared_from_this();
+        AEGIS_CHECK(context_.launcher.mapStem(pidfd_.get(), stem.pid, deadline));
+        AEGIS_CHECK(context_.cgroups.add(group, stem.pid));
+        AEGIS_CHECK(sendByte(stem.socket.get(), {}, deadline));
+        AEGIS_CHECK(expectReady(stem.socket.get(), deadline));
+        return {};
+    };
+    auto settled = settle();
+    if (settled) return stem;
+    (void)killProcess(stem.pidfd);
+    if (!stem.group.empty() && context_.cgroups.kill(group, inMs(kKillMs)))
+        (void)context_.cgroups.remove(group);
+    return std::move(settled.error()).within("a stem");
+}
+
+Status finishStem(const Stem& stem, const launch::Finish& finish, std::span<const int> fds,
+                  Deadline deadline) {
+    AEGIS_TRY(const auto bytes, launch::encode(finish));
+    return os::sendWithFds(stem.socket.get(), bytes, fds, deadline);
+}
+
+std::string lastWords(const os::Fd& socket) {
+    std::array<char, kMaxWords> text{};
+    const auto size = ::recv(socket.get(), text.data(), text.size(), MSG_DONTWAIT);
+    if (size < 1 || text[0] != launch::kFailed) return {};
+    return oneLine({text.data() + 1, static_cast<std::size_t>(size) - 1});
+}
+
+}  // namespace aegis::sandbox
