@@ -7,9 +7,9 @@
 # Needs root or sudo, but only when a package is missing.
 set -euo pipefail
 
-build=(g++ cmake ninja-build ccache mold pkg-config python3 python3-dev libboost1.81-dev libboost-json1.81-dev
-    libfmt-dev libyaml-dev libre2-dev libssl-dev libsqlite3-dev libseccomp-dev
-    libarchive-dev zlib1g-dev libcurl4-openssl-dev libcli11-dev)
+build=(g++ cmake ninja-build ccache mold pkg-config python3 python3-dev libboost1.81-dev
+    libboost-json1.81-dev libfmt-dev libyaml-dev libre2-dev libssl-dev libsqlite3-dev
+    libseccomp-dev libarchive-dev zlib1g-dev libcurl4-openssl-dev libcli11-dev)
 run=(mmdebstrap e2fsprogs mount ca-certificates)
 package=(dpkg-dev file gzip lintian)
 bench=(curl wrk)

@@ -41,17 +41,6 @@ constexpr std::int64_t kSweepMs = 5000;
 constexpr std::size_t kMaxConnections = 1024;
 constexpr std::size_t kReservedConnections = 16;
 
-Result<NodeId> nodeId(const std::string& data_dir) {
-    auto path = data_dir + "/node_id";
-    if (auto text = os::readFile(path, 64)) {
-        if (auto id = NodeId::parse(text->substr(0, 36))) return *id;
-        return {ErrorCode::kInvalid, fmt::format("{}: is not a node id", path)};
-    }
-    auto id = NodeId::generate(os::systemRandom());
-    AEGIS_CHECK(os::writeFileAtomic(path, id.str() + "\n"));
-    return id;
-}
-
 LogLevel levelOf(const std::string& name) {
     return name == "debug"   ? LogLevel::kDebug
            : name == "warn"  ? LogLevel::kWarn
@@ -133,7 +122,7 @@ Status Daemon::Parts::makeAdapters() {
     auto& random = os::systemRandom();
     const auto& config = options.config;
     AEGIS_TRY(store, store::Store::open({options.data_dir, clock, random}));
-    AEGIS_TRY(node, nodeId(options.data_dir));
+    AEGIS_TRY(node, node::nodeId(options.data_dir));
     auto volume_dir = config.storage.volume_dir.empty() ? options.data_dir + "/volumes"
                                                         : config.storage.volume_dir;
     volumes = std::make_unique<volume::VolumeManager>(volume::Options{volume_dir, {}},

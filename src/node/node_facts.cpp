@@ -1,12 +1,26 @@
 #include "node/node_facts.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <thread>
 
 #include "image/root_store.h"
+#include "os/clock.h"
+#include "os/files.h"
 
 namespace aegis::node {
+
+Result<NodeId> nodeId(const std::string& data_dir) {
+    auto path = data_dir + "/node_id";
+    if (auto text = os::readFile(path, 64)) {
+        if (auto id = NodeId::parse(text->substr(0, 36))) return *id;
+        return {ErrorCode::kInvalid, fmt::format("{}: is not a node id", path)};
+    }
+    auto id = NodeId::generate(os::systemRandom());
+    AEGIS_CHECK(os::writeFileAtomic(path, id.str() + "\n"));
+    return id;
+}
 
 std::string imageDir(const std::string& data_dir) { return data_dir + "/images"; }
 

@@ -3,6 +3,8 @@
 #include <string>
 
 #include "agent/manifest.h"
+#include "base/ids.h"
+#include "base/result.h"
 #include "config/config.h"
 
 namespace aegis::node {
@@ -11,6 +13,9 @@ namespace aegis::node {
 /// `embedded_ready`: what `inherit` comes to where the configuration is silent, see below.
 agent::NodeFacts nodeFacts(const config::Config& config, const std::vector<std::string>& tools,
                            bool embedded_ready);
+
+/// The identity of the node whose data directory this is; made when it has none yet. kInvalid.
+Result<NodeId> nodeId(const std::string& data_dir);
 
 /// Where images of the embedded sandbox are unpacked.
 std::string imageDir(const std::string& data_dir);

@@ -64,7 +64,9 @@ class ProcessRuntimeTest : public GuestFixture, public ::testing::WithParamInter
         if (!runtime_) return;
         const auto swept = runtime_->sweep({});
         EXPECT_TRUE(swept) << swept.error().message;
-        if (warm().size == 0) EXPECT_EQ(groups(), std::vector<std::string>{});
+        if (warm().size == 0) {
+            EXPECT_EQ(groups(), std::vector<std::string>{});
+        }
         EXPECT_TRUE(runDirsEmpty());
         runtime_.reset();
         EXPECT_FALSE(fs::exists("/sys/fs/cgroup/memory/aegis/" + node_.str()));
