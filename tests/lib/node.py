@@ -197,15 +197,30 @@ class Node:
         return [c for c in run.stdout.split() if self.exists(c)]
 
     def groups(self):
-        """Names of the control groups of this node's embedded sandboxes."""
+        """Names of the control groups of this node's embedded sandboxes, but those that wait."""
         out = set()
         for base in ("memory", "pids", "cpu", ""):
             try:
                 where = os.path.join("/sys/fs/cgroup", base, "aegis", self.node_id())
-                out |= {e.name for e in os.scandir(where) if e.is_dir()}
+                out |= {e.name for e in os.scandir(where) if e.is_dir() and not self.waits(e)}
             except FileNotFoundError:
                 pass
         return sorted(out)
+
+    @staticmethod
+    def waits(group):
+        """Whether it is of a template, or of what was forked from one and is nobody's yet."""
+        if group.name.startswith("template-"):
+            return True
+        names = set()
+        try:
+            with open(os.path.join(group.path, "cgroup.procs"), encoding="utf-8") as f:
+                for pid in f.read().split():
+                    with open(f"/proc/{pid}/comm", encoding="utf-8") as comm:
+                        names.add(comm.read().strip())
+        except OSError:
+            return False
+        return group.name.startswith("stem-") and names == {"aegis-template"}
 
     @staticmethod
     def exists(container):
