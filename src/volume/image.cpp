@@ -10,7 +10,9 @@
 #include <cerrno>
 #include <cstring>
 
+#include "os/directory.h"
 #include "os/files.h"
+#include "os/mount.h"
 #include "os/run_program.h"
 #include "os/sparse_copy.h"
 #include "volume/attachment.h"
@@ -26,6 +28,7 @@ constexpr std::uint64_t kMaxReservedBlocks = 4096;
 /// mkfs.ext4 makes no journal in fewer than 2,048 blocks.
 constexpr std::uint64_t kMinJournaledBytes = 2048 * kBlockBytes;
 constexpr int kSizeTries = 8;
+constexpr std::string_view kTemporary = ".tmp";
 
 std::uint64_t roundUp(std::uint64_t value, std::uint64_t unit) {
     return (value + unit - 1) / unit * unit;
@@ -106,8 +109,7 @@ Status makeSized(const std::string& image, std::uint64_t limit_bytes, Deadline d
 
 /// lost+found is for fsck; a volume starts empty.
 Status removeLostFound(const Layout& layout, const std::string& image) {
-    auto target = layout.templates() + "/mnt";
-    AEGIS_CHECK(os::makeDirs(target));
+    auto target = layout.templateMount();
     AEGIS_CHECK(mountImage(image, target));
     auto path = target + "/lost+found";
     Status removed;
@@ -122,13 +124,27 @@ Status syncPath(const std::string& path, int flags) {
     return {};
 }
 
+/// What a daemon left that was killed while it made a template: its mount, and its file. A mkfs of
+/// it may still be writing; whoever makes the template anew writes to a file of another name.
+Status removeUnfinishedTemplates(const Layout& layout) {
+    constexpr std::size_t kMost = 100'000;
+    AEGIS_TRY(bool mounted, os::isMountPoint(layout.templateMount()));
+    if (mounted) AEGIS_CHECK(os::detachMount(layout.templateMount()));
+    AEGIS_TRY(os::Fd dir, os::openFile(layout.templates(), O_RDONLY | O_DIRECTORY));
+    AEGIS_TRY(auto entries, os::listDirectory(dir.get(), kMost));
+    for (const auto& entry : entries)
+        if (entry.name.ends_with(kTemporary)) ::unlinkat(dir.get(), entry.name.c_str(), 0);
+    return {};
+}
+
 }  // namespace
 
 Status makeLayout(const Layout& layout) {
     AEGIS_CHECK(os::makeDirs(layout.dir));
-    for (const auto& path : {layout.templates(), layout.images(), layout.mounts()})
+    for (const auto& path :
+         {layout.templates(), layout.templateMount(), layout.images(), layout.mounts()})
         AEGIS_CHECK(os::makeDirs(path));
-    return {};
+    return removeUnfinishedTemplates(layout);
 }
 
 Result<std::string> ensureTemplate(const Layout& layout, std::uint64_t limit_bytes,
@@ -136,7 +152,7 @@ Result<std::string> ensureTemplate(const Layout& layout, std::uint64_t limit_byt
     auto size = roundUp(std::max(limit_bytes, kMinVolumeBytes), kMiB);
     auto path = fmt::format("{}/ext4-2-{}M.img", layout.templates(), size / kMiB);
     if (::access(path.c_str(), F_OK) == 0) return path;
-    auto temporary = path + ".tmp";
+    auto temporary = fmt::format("{}.{}{}", path, ::getpid(), kTemporary);
     auto made = [&]() -> Status {
         AEGIS_CHECK(makeSized(temporary, size, deadline));
         AEGIS_CHECK(removeLostFound(layout, temporary));

@@ -14,13 +14,15 @@ struct Layout {
     std::string dir;  ///< absolute; may be long
 
     std::string templates() const { return dir + "/templates"; }
+    std::string templateMount() const { return templates() + "/mnt"; }
     std::string images() const { return dir + "/images"; }
     std::string mounts() const { return dir + "/mnt"; }
     std::string image(const VolumeId& id) const { return images() + "/" + id.str() + ".img"; }
     std::string mount(const VolumeId& id) const { return mounts() + "/" + id.str(); }
 };
 
-/// Makes the directories (0700: only the daemon and root reach the volumes by these paths).
+/// Makes the directories (0700: only the daemon and root reach the volumes by these paths), and
+/// removes what was left unfinished in them. Before anything else is done there.
 Status makeLayout(const Layout& layout);
 
 /// The smallest file system made; smaller limits get this much.

@@ -369,8 +369,7 @@ Status VolumeManager::available() {
     // Making a template mounts it: what a container or a policy forbids shows here, not in a run.
     auto made = ensureTemplate(layout_, kMinVolumeBytes, Deadline::in(clock_.boot(), kProbeMs));
     if (made) {
-        auto target = layout_.templates() + "/mnt";
-        AEGIS_CHECK(os::makeDirs(target));
+        auto target = layout_.templateMount();
         auto mounted = mountImage(*made, target);
         if (mounted) mounted = unmountImage(target, Deadline::never());
         probed_ = mounted.has_value();

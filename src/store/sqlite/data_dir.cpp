@@ -6,9 +6,11 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 
 #include "base/log.h"
+#include "os/clock.h"
 #include "os/files.h"
 
 namespace aegis::store {
@@ -17,22 +19,41 @@ namespace {
 constexpr std::uint64_t kHeadroom = 1 << 20;
 
 std::string ownerPid(int fd) {
-    auto text = os::readAll(fd, 64, "lock");
-    std::string pid = text ? *text : "";
+    std::array<char, 64> text{};
+    auto n = ::pread(fd, text.data(), text.size(), 0);
+    std::string pid(text.data(), n > 0 ? static_cast<std::size_t>(n) : 0);
     while (!pid.empty() && pid.back() == '\n')
         pid.pop_back();
     bool digits = !pid.empty() && pid.find_first_not_of("0123456789") == std::string::npos;
     return digits ? pid : "unknown";
 }
 
+/// False only if there is no such process, or nothing of it but its exit status.
+bool isRunning(const std::string& pid) {
+    auto stat = os::readFile(fmt::format("/proc/{}/stat", pid), 4096);
+    if (!stat) return false;
+    auto state = stat->rfind(") ");  // proc(5): behind the name, which may hold anything
+    return state == std::string::npos || (*stat)[state + 2] != 'Z';
+}
+
 }  // namespace
 
 Result<DirLock> DirLock::acquire(const std::string& data_dir) {
+    constexpr std::int64_t kPatienceMs = 5000;
+    constexpr std::int64_t kPauseMs = 5;
     std::string path = data_dir + "/lock";
     DirLock lock;
     AEGIS_TRY(lock.fd_, os::openFile(path, O_RDWR | O_CREAT, 0600));
-    if (::flock(lock.fd_.get(), LOCK_EX | LOCK_NB) != 0) {
+    auto& clock = os::systemClock();
+    auto patience = Deadline::in(clock.boot(), kPatienceMs);
+    while (::flock(lock.fd_.get(), LOCK_EX | LOCK_NB) != 0) {
         if (errno != EWOULDBLOCK) return errnoError(errno, path);
+        // A program that the former daemon was starting as it was killed has its files until it
+        // has been executed.
+        if (!isRunning(ownerPid(lock.fd_.get())) && !patience.passed(clock.boot())) {
+            os::pauseMs(kPauseMs);
+            continue;
+        }
         return {ErrorCode::kConflict,
                 fmt::format("another daemon (pid {}) is using this data directory ({})",
                             ownerPid(lock.fd_.get()), data_dir),

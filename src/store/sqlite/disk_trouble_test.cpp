@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sched.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -27,6 +28,27 @@ TEST(DataDir, ASecondDaemonIsToldWhoHasIt) {
     EXPECT_EQ(*os::readFile(dir.path() + "/lock", 100), std::to_string(::getpid()) + "\n");
     first.reset();
     EXPECT_TRUE(openStore(dir.path()));
+}
+
+// Killed between fork and exec of some program, it leaves a child that has its lock for a moment.
+TEST(DataDir, AChildOfADeadDaemonIsWaitedFor) {
+    TempDir dir;
+    openStore(dir.path()).reset();
+    pid_t dead = ::fork();
+    if (dead == 0) ::_exit(0);
+    ASSERT_EQ(::waitpid(dead, nullptr, 0), dead);
+    auto path = dir.path() + "/lock";
+    ASSERT_TRUE(os::writeFileAtomic(path, std::to_string(dead) + "\n"));
+    auto held = os::openFile(path, O_RDWR);
+    ASSERT_TRUE(held);
+    ASSERT_EQ(::flock(held->get(), LOCK_EX | LOCK_NB), 0);
+    std::thread child([&] {
+        os::pauseMs(100);
+        held->reset();
+    });
+    EXPECT_TRUE(Store::open({dir.path(), os::systemClock(), os::systemRandom()}));
+    child.join();
+    EXPECT_EQ(*os::readFile(path, 100), std::to_string(::getpid()) + "\n");
 }
 
 TEST(DataDir, OnlyItsOwnerMayLook) {
