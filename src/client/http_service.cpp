@@ -15,6 +15,9 @@ using service::Principal;
 
 constexpr std::int64_t kTimeoutMs = 60'000;
 constexpr std::int64_t kCancelTimeoutMs = 90'000;
+/// Four heartbeats of the daemon's: a stream that is silent so long has no daemon any more.
+constexpr std::int64_t kSilenceMs = 60'000;
+constexpr std::int64_t kFirstPauseMs = 50;
 constexpr std::int64_t kReplayTimeoutMs = 600'000;  // 100,000 events, each with its texts
 constexpr std::uint64_t kMaxAnswerBytes = 256U << 20U;
 constexpr std::size_t kMaxEventBytes = 1U << 20U;
@@ -61,6 +64,19 @@ Error errorOf(const net::ClientResponse& response) {
              std::string(json::getString(d, "message"))});
     }
     return out;
+}
+
+/// Such a reference would make a path that asks for the list.
+Status checkReference(std::string_view target) {
+    for (std::string_view base : {"/v1/agents/", "/v1/executions/", "/v1/volumes/"}) {
+        if (!target.starts_with(base)) continue;
+        target.remove_prefix(base.size());
+        auto reference = target.substr(0, target.find_first_of("/?"));
+        if (reference.empty() || reference == "." || reference == "..")
+            return {ErrorCode::kInvalid, fmt::format("\"{}\" is no name and no id", reference)};
+        break;
+    }
+    return {};
 }
 
 bool isTerminalType(std::string_view type) {
@@ -125,6 +141,7 @@ void HttpService::trace(const net::ClientRequest& request, BootTime begun,
 }
 
 Result<json::Value> HttpService::call(const net::ClientRequest& request, std::int64_t timeout_ms) {
+    AEGIS_CHECK(checkReference(request.target));
     auto begun = clock_.boot();
     auto response =
         connection_.request(request, Deadline::in(clock_.boot(), timeout_ms), kMaxAnswerBytes);
@@ -132,6 +149,7 @@ Result<json::Value> HttpService::call(const net::ClientRequest& request, std::in
           response ? fmt::format("{}, {} bytes", response->status, response->body.size())
                    : response.error().message);
     if (!response) return explain(std::move(response.error()));
+    met_ = true;
     if (response->status >= 400) return errorOf(*response);
     if (response->body.empty()) return json::Value(nullptr);
     auto value = json::parse(response->body);
@@ -141,6 +159,17 @@ Result<json::Value> HttpService::call(const net::ClientRequest& request, std::in
 
 Result<json::Value> HttpService::get(std::string target) {
     return call(make("GET", std::move(target)), kTimeoutMs);
+}
+
+Result<json::Value> HttpService::getPatiently(const std::string& target, std::int64_t patience_ms) {
+    auto give_up = Deadline::in(clock_.boot(), patience_ms);
+    while (true) {
+        auto answer = get(target);
+        bool away = !answer && (answer.error().code == ErrorCode::kUnreachable ||
+                                answer.error().code == ErrorCode::kUnavailable);
+        if (!away || !met_ || give_up.passed(clock_.boot())) return answer;
+        os::pauseMs(kFirstPauseMs);
+    }
 }
 
 Result<json::Value> HttpService::post(std::string target, const json::Value& body,
@@ -248,8 +277,10 @@ Result<json::Value> HttpService::executionEvents(const Principal&, const std::st
         fmt::format("/v1/executions/{}/events?after={}&limit={}", encode(execution), after, limit));
 }
 
-Result<HttpService::StreamEnd> HttpService::stream(const std::string& target, const Take& take) {
+Result<HttpService::StreamEnd> HttpService::stream(const std::string& target, const Take& take,
+                                                   bool& joined) {
     auto request = make("GET", target);
+    request.idle_ms = kSilenceMs;
     request.headers.set("Accept", "text/event-stream");
     auto end = StreamEnd::kLost;
     int status = 0;
@@ -273,6 +304,7 @@ Result<HttpService::StreamEnd> HttpService::stream(const std::string& target, co
         request, Deadline::never(),
         [&](const wire::ResponseHead& head) {
             status = head.status;
+            joined = status < 400;
             trace(request, begun, fmt::format("{}, a stream", status));
             return true;
         },
@@ -301,20 +333,17 @@ Result<HttpService::StreamEnd> HttpService::stream(const std::string& target, co
 
 Status HttpService::follow(const std::function<std::string()>& target, const Take& take,
                            std::int64_t patience_ms, const std::string& hint) {
-    constexpr std::int64_t kFirstPauseMs = 50;
     constexpr std::int64_t kLongestPauseMs = 2000;
     auto give_up = Deadline::in(clock_.boot(), patience_ms);
     auto pause_ms = kFirstPauseMs;
     while (true) {
-        bool moved = false;
-        auto end = stream(target(), [&](const json::Value& event) {
-            moved = true;
-            return take(event);
-        });
+        bool joined = false;
+        auto end = stream(target(), take, joined);
         bool retry = end ? *end == StreamEnd::kLost : end.error().code == ErrorCode::kUnavailable;
         if (!end && !retry) return explain(end.error());
         if (!retry) return {};
-        if (moved) {
+        // A stream may be silent for longer than anybody's patience, and be lost then.
+        if (joined) {
             give_up = Deadline::in(clock_.boot(), patience_ms);
             pause_ms = kFirstPauseMs;
         }
@@ -332,7 +361,7 @@ Status HttpService::watchExecution(const Principal&, const std::string& executio
                                    std::uint64_t after, std::int64_t patience_ms,
                                    const service::EventCallback& callback) {
     // The reference is resolved once: "@last" must not become another execution after a restart.
-    auto record = getExecution({}, execution);
+    auto record = getPatiently("/v1/executions/" + encode(execution), patience_ms);
     if (!record) return record.error();
     std::string id(json::getString(*record, "id"));
     auto target = [&] {
@@ -370,7 +399,7 @@ Status HttpService::watchNodeEvents(const Principal&, const service::NodeEventQu
                                     const service::EventCallback& callback) {
     // Asked for once: that a daemon which was never there is waited for helps nobody.
     auto from = query;
-    AEGIS_TRY([[maybe_unused]] auto page, get(nodeEventsTarget(query)));
+    AEGIS_TRY([[maybe_unused]] auto page, getPatiently(nodeEventsTarget(query), patience_ms));
     auto take = [&](const json::Value& event) {
         from.after = json::getString(event, "cursor");
         return callback(event) ? StreamEnd::kLost : StreamEnd::kStopped;
@@ -388,6 +417,7 @@ Status HttpService::deleteVolume(const Principal&, const std::string& volume) {
 }
 
 Status HttpService::download(const std::string& target, const service::DownloadSink& sink) {
+    AEGIS_CHECK(checkReference(target));
     auto begun = clock_.boot();
     auto request = make("GET", target);
     // A connection of its own: it is left in the middle when nobody takes the rest.

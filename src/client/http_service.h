@@ -83,15 +83,18 @@ class HttpService : public service::Service {
     net::ClientRequest make(std::string method, std::string target, std::string body = {}) const;
     Result<json::Value> call(const net::ClientRequest& request, std::int64_t timeout_ms);
     Result<json::Value> get(std::string target);
+    /// The same again while a daemon that has answered before is away: it restarts, perhaps.
+    Result<json::Value> getPatiently(const std::string& target, std::int64_t patience_ms);
     Result<json::Value> post(std::string target, const json::Value& body,
                              std::int64_t timeout_ms = 60'000);
     Status remove(std::string target);
     Status download(const std::string& target, const service::DownloadSink& sink);
     Error explain(Error error) const;
     void trace(const net::ClientRequest& request, BootTime begun, const std::string& result) const;
-    Result<StreamEnd> stream(const std::string& target, const Take& take);
+    /// `joined`: whether the daemon began to answer.
+    Result<StreamEnd> stream(const std::string& target, const Take& take, bool& joined);
     /// Streams until `take` ends it, again from target() whenever the stream is lost, for at most
-    /// `patience` without an event.
+    /// `patience` without a daemon that answers.
     Status follow(const std::function<std::string()>& target, const Take& take,
                   std::int64_t patience_ms, const std::string& hint);
     std::string nodeEventsTarget(const service::NodeEventQuery& query) const;
@@ -101,6 +104,7 @@ class HttpService : public service::Service {
     Secret token_;
     Clock& clock_;
     net::HttpConnection connection_;
+    bool met_ = false;  ///< the daemon has answered once
     std::function<void(const std::string&)> trace_;
 };
 

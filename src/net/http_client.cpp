@@ -160,8 +160,11 @@ Status HttpConnection::sendPiece(Exchange& exchange, std::string_view head,
 
 Result<std::size_t> HttpConnection::fill(Exchange& exchange) {
     std::array<char, kReadBytes> chunk;
-    AEGIS_CHECK(os::waitReady(fd_.get(), POLLIN, exchange.deadline, cancel_.fd()));
-    AEGIS_TRY(auto n, os::recvSome(fd_.get(), chunk, exchange.deadline, cancel_.fd()));
+    auto deadline = exchange.deadline;
+    if (auto idle_ms = exchange.request.idle_ms; idle_ms > 0)
+        deadline = deadline.earlier(Deadline::in(os::systemClock().boot(), idle_ms));
+    AEGIS_CHECK(os::waitReady(fd_.get(), POLLIN, deadline, cancel_.fd()));
+    AEGIS_TRY(auto n, os::recvSome(fd_.get(), chunk, deadline, cancel_.fd()));
     buffer_.append(chunk.data(), n);
     if (n > 0) exchange.received = true;
     return n;

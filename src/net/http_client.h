@@ -43,6 +43,9 @@ struct ClientRequest {
     wire::Headers headers;     ///< Host, Content-Length and Transfer-Encoding are set by the client
     std::string body;
     BodySource body_source;  ///< if set, sent chunked instead of `body`
+    /// Of an answer: so long without a byte, and the request ends with kTimeout; 0: no bound but
+    /// the deadline.
+    std::int64_t idle_ms = 0;
 };
 
 struct ClientResponse {

@@ -41,6 +41,26 @@ Result<ClientResponse> ask(std::string answer, std::uint64_t limit = 1000) {
     return fetch(server.endpoint(), {}, soon(), limit);
 }
 
+TEST(HttpClient, GivesUpOnAnAnswerThatFallsSilent) {
+    auto server = serveOn([](const Request&, ResponseWriter& writer) {
+        ASSERT_TRUE(writer.begin(200, {}));
+        ASSERT_TRUE(writer.write("one"));
+        while (!writer.clientGone())
+            os::pauseMs(5);
+    });
+    ClientRequest request;
+    request.idle_ms = 100;
+    std::string got;
+    HttpConnection connection(endpointOf(*server));
+    auto answer = connection.stream(request, Deadline::never(), {}, [&](std::string_view piece) {
+        got += piece;
+        return true;
+    });
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code, ErrorCode::kTimeout);
+    EXPECT_EQ(got, "one");
+}
+
 TEST(Endpoint, Forms) {
     EXPECT_EQ(parseEndpoint("localhost:9090")->str(), "localhost:9090");
     EXPECT_EQ(parseEndpoint("http://h:1/")->str(), "h:1");
