@@ -59,8 +59,6 @@ void warnOfUnused(const config::Config& config) {
     for (const auto& server : config.tools.mcp_servers)
         log(LogLevel::kWarn, "MCP servers are not available on this node",
             {{"server", server.name}});
-    if (config.retention_ms > 0)
-        log(LogLevel::kWarn, "retention.executions is not applied on this node");
     if (!config.observability.otlp_endpoint.empty())
         log(LogLevel::kWarn, "observability.otlp_endpoint is not available on this node");
     for (const auto& provider : config.llm.providers) {
@@ -263,6 +261,8 @@ void Daemon::Parts::keepHouse() {
         if (stopping) return;
         lock.unlock();
         runner->sweepVolumes();
+        if (options.config.retention_ms > 0)
+            runner->removeEnded({os::systemClock().utc().ms - options.config.retention_ms});
         lock.lock();
     }
 }

@@ -115,6 +115,8 @@ class Journal {
     virtual Result<std::vector<ExecutionId>> idsByPrefix(const std::string& prefix, int limit) = 0;
     /// All executions that have not ended, oldest first.
     virtual Result<std::vector<ExecutionRow>> unfinished() = 0;
+    /// Executions that ended at or before `time`, oldest first, at most `limit`.
+    virtual Result<std::vector<ExecutionId>> endedBefore(UtcTime time, std::size_t limit) = 0;
     virtual Result<std::optional<ExecutionId>> byIdempotencyKey(const AgentId& agent,
                                                                 const std::string& key,
                                                                 std::string& digest) = 0;

@@ -69,7 +69,10 @@ struct ExecutionContext {
     std::map<std::string, std::string> labels;
     std::string idempotency_key, idempotency_digest;
     execution::BodyRef input;
+    /// Null only after a restart with a configuration that no longer offers what the manifest
+    /// asks for; `no_runtime` says what.
     ports::Runtime* runtime = nullptr;
+    Error no_runtime;
 };
 
 /// Names of the exclusive locks that an execution needs: its agent's persistent read-write volumes.

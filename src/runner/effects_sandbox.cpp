@@ -211,6 +211,10 @@ std::function<void()> attachVolumes(const std::shared_ptr<Actor>& actor) {
 }
 
 std::function<void()> startSandbox(const std::shared_ptr<Actor>& actor, const EffectKey& key) {
+    if (actor->context().runtime == nullptr) {
+        actor->post(SandboxFailed{key.sandbox, sandboxFailure(actor->context().no_runtime), true});
+        return [] {};
+    }
     auto state = actor->state();
     auto gate = std::make_shared<StartGate>();
     withVolumes(actor, [actor, key, gate, state = std::move(state)](auto volumes) mutable {
@@ -246,7 +250,7 @@ std::function<void()> startSandbox(const std::shared_ptr<Actor>& actor, const Ef
 
 void killSandbox(const std::shared_ptr<Actor>& actor, int ordinal,
                  std::function<void(Status)> done) {
-    if (ordinal <= 0) {
+    if (ordinal <= 0 || actor->context().runtime == nullptr) {
         done({});
         return;
     }

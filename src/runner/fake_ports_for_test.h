@@ -60,6 +60,9 @@ class FakeJournal : public ports::Journal {
     Result<ports::ExecutionPage> list(const ports::ExecutionFilter&) override {
         return unsupported();
     }
+    Result<std::vector<ExecutionId>> endedBefore(UtcTime, std::size_t) override {
+        return unsupported();
+    }
     Result<std::vector<ExecutionId>> idsByPrefix(const std::string&, int) override {
         return unsupported();
     }

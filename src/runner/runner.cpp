@@ -120,20 +120,25 @@ Result<ExecutionContext> Runner::contextOf(const ports::ExecutionRow& row) {
     AEGIS_TRY(auto record, deps_->registry.revision(row.agent_id, row.agent_revision));
     AEGIS_TRY(auto value, json::parse(record.manifest_json));
     AEGIS_TRY(auto manifest, agent::manifestFromJson(value));
-    AEGIS_TRY(auto resolved, options_.resolve(manifest));
+    auto resolved = options_.resolve(manifest);
     ExecutionContext context;
     context.id = row.id;
     context.agent_id = row.agent_id;
     context.agent_name = row.agent_name;
     context.agent_revision = row.agent_revision;
-    context.isolation = resolved.first;
-    context.image = resolved.second;
     context.labels = row.labels;
     context.manifest = std::make_shared<const agent::Manifest>(std::move(manifest));
+    if (!resolved) {
+        context.no_runtime = std::move(resolved.error());
+        return context;
+    }
+    context.isolation = resolved->first;
+    context.image = resolved->second;
     context.runtime = runtime(context.isolation);
     if (context.runtime == nullptr)
-        return {ErrorCode::kUnsupported,
-                fmt::format("isolation {} is not available on this node", context.isolation)};
+        context.no_runtime = {
+            ErrorCode::kUnsupported,
+            fmt::format("isolation {} is not available on this node", context.isolation)};
     return context;
 }
 
@@ -287,6 +292,27 @@ void Runner::sweepVolumes() {
     }
     if (auto swept = deps_->volumes.sweep(live, deps_->clock.utc()); !swept)
         log(LogLevel::kWarn, "volumes could not be swept", {{"error", swept.error().message}});
+}
+
+void Runner::removeEnded(UtcTime time) {
+    constexpr std::size_t kMostAtOnce = 500;
+    auto ids = deps_->journal.endedBefore(time, kMostAtOnce);
+    if (!ids) {
+        log(LogLevel::kWarn, "old executions cannot be listed", {{"error", ids.error().message}});
+        return;
+    }
+    std::size_t removed = 0;
+    for (const auto& id : *ids) {
+        if (auto done = deps_->journal.remove(id)) {
+            ++removed;
+        } else if (done.error().code != ErrorCode::kNotFound) {
+            log(LogLevel::kWarn, "an old execution could not be removed",
+                {{"execution_id", id.str()}, {"error", done.error().message}});
+            break;  // the disk, most likely: the next sweep tries again
+        }
+    }
+    if (removed > 0)
+        log(LogLevel::kInfo, "old executions were removed", {{"count", std::to_string(removed)}});
 }
 
 }  // namespace aegis::runner

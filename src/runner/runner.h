@@ -64,6 +64,9 @@ class Runner : public ports::EgressSink {
 
     /// Expired volumes and left-overs; called every few seconds. Blocks.
     void sweepVolumes();
+    /// Removes executions that ended at or before `time`, with their events, logs and bodies; a
+    /// bounded number of them a call. Blocks.
+    void removeEnded(UtcTime time);
 
     /// The resolved isolation and image of a manifest on this node.
     Result<std::pair<std::string, std::string>> resolve(const agent::Manifest& manifest) const {

@@ -10,7 +10,7 @@ import unittest
 
 from case import Case
 from model import call, python, turns
-from node import TERMINAL, agent, wait_until, workspace
+from node import ISOLATION, TERMINAL, agent, base_image, wait_until, workspace
 
 SLEEP = python("import time; time.sleep(60)")
 
@@ -147,6 +147,45 @@ class Restart(Case):
         self.node.ok("agent", "delete", "paused", "--yes")
         self.assertCompleted(self.node.wait(execution))
 
+    def restart_with(self, **config):
+        self.assertEqual(self.node.terminate(), 0)
+        self.node.configure(self.model.config(**config))
+        self.node.start()
+
+    def test_what_is_no_longer_offered(self):
+        """A configuration that lost the image: the execution fails and says so, it does not hang."""
+        image = base_image() if ISOLATION == "process" else "aegis/python:3.11"
+        self.restart_with(runtime={"images": {"python": {"3.99": image}}})
+        self.addCleanup(self.restart_with)
+        self.say(turns([SLEEP], "late"))
+        self.node.deploy(agent("orphan", runtime={"version": "3.99"}, volumes=[workspace()]))
+        execution = self.node.execute("orphan")
+        self.model.wait_requests(1)
+        self.restart_with()
+        record = self.node.wait(execution)
+        self.assertFailed(record, "sandbox_error", "no base image for python 3.99", "runtime.images")
+        self.gap_free(self.node.events(execution))
+        self.node.clean()
+
+
+class Retention(Case):
+    config = {"retention": {"executions": "2s"}}
+
+    def test_what_ended_long_ago_goes(self):
+        self.say(turns([SLEEP], "late", match="sleep"), {"content": "x" * 100_000})
+        self.node.deploy(agent("short", task={"prompt_template": "{{input}}"}))
+        running = self.node.execute("short", '"sleep"')
+        ended = self.node.execute("short")
+        folder = f"{self.node.data_dir}/executions/{ended}"
+        self.node.aegis("execution", "wait", ended)
+        wait_until(lambda: self.node.api("GET", f"/v1/executions/{ended}")[0] == 404, "it is gone")
+        wait_until(lambda: not os.path.exists(folder), "its files too")
+        events = self.node.ok("events", "-o", "json").out
+        self.assertNotIn(ended, events)
+        self.assertIn(running, events)
+        self.assertEqual(self.node.record(running)["status"], "running")
+        self.node.ok("execution", "cancel", running)
+
 
 class Killed(Case):
     """SIGKILL at random points. Each answer of the model has its own turn and is bought once."""
@@ -231,6 +270,24 @@ class Killed(Case):
         stored = self.node.events(seen[0]["execution_id"])
         self.assertEqual([(e["seq"], e["type"]) for e in seen],
                          [(e["seq"], e["type"]) for e in stored])
+
+    def test_while_a_volume_is_made(self):
+        """Each size has a file system of its own, made at first use by programs of their own."""
+        seed = random.randrange(1 << 32)
+        chance = random.Random(seed)
+        print(f"       seed {seed}")
+        self.say(turns([call("fs.write", path="/workspace/x", content="x")], "ok"))
+        executions = []
+        for size in range(64, 84):
+            self.node.deploy(agent("maker", volumes=[workspace(size_limit_mb=size)]))
+            executions.append(self.node.execute("maker"))
+            self.kill_and_restart(chance.uniform(0, 0.12))
+        for execution in executions:
+            record = self.node.wait(execution)
+            self.assertCompleted(record)
+            self.assertEqual(record["iterations"][0]["tool_calls"][0]["status"], "ok")
+        self.node.clean()
+        self.assertEqual(glob.glob(f"{self.node.data_dir}/volumes/templates/*tmp"), [])
 
     def test_acknowledged_means_stored(self):
         self.say({"content": "ok"})

@@ -256,6 +256,22 @@ Result<std::vector<ports::ExecutionRow>> unfinishedExecutions(Database& db) {
                               static_cast<int>(execution::Status::kRunning)));
 }
 
+Result<std::vector<ExecutionId>> executionsEndedBefore(Database& db, UtcTime time,
+                                                       std::int64_t limit) {
+    AEGIS_TRY(std::int64_t younger, firstSince(db, UtcTime{time.ms + 1}));
+    Query q = db.query(
+                    "SELECT id FROM executions WHERE exec_no < ? AND status NOT IN (?, ?)"
+                    " AND ended_ms <= ? ORDER BY exec_no LIMIT ?")
+                  .bind(younger, static_cast<int>(execution::Status::kPending),
+                        static_cast<int>(execution::Status::kRunning), time.ms, limit);
+    std::vector<ExecutionId> out;
+    while (true) {
+        AEGIS_TRY(bool row, q.step());
+        if (!row) return out;
+        if (auto id = ExecutionId::parse(q.bytes(0))) out.push_back(*id);
+    }
+}
+
 std::string makeCursor(char kind, std::int64_t number) {
     return fmt::format("{}{:x}", kind, number);
 }

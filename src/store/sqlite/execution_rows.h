@@ -25,6 +25,11 @@ Result<ports::ExecutionPage> listExecutions(Database& db, const ports::Execution
 
 Result<std::vector<ports::ExecutionRow>> unfinishedExecutions(Database& db);
 
+/// Oldest first. Looks only at what was created before `time`: the cost does not grow with the
+/// newer part of the table.
+Result<std::vector<ExecutionId>> executionsEndedBefore(Database& db, UtcTime time,
+                                                       std::int64_t limit);
+
 /// Cursors of lists: a letter for the kind and a number. kInvalid for anything else.
 std::string makeCursor(char kind, std::int64_t number);
 Result<std::int64_t> parseCursor(char kind, const std::string& cursor);

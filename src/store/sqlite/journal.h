@@ -31,6 +31,7 @@ class SqliteJournal : public ports::Journal {
     Result<ports::ExecutionPage> list(const ports::ExecutionFilter& filter) override;
     Result<std::vector<ExecutionId>> idsByPrefix(const std::string& prefix, int limit) override;
     Result<std::vector<ports::ExecutionRow>> unfinished() override;
+    Result<std::vector<ExecutionId>> endedBefore(UtcTime time, std::size_t limit) override;
     Result<std::optional<ExecutionId>> byIdempotencyKey(const AgentId& agent,
                                                         const std::string& key,
                                                         std::string& digest) override;

@@ -175,6 +175,11 @@ Result<std::vector<ports::ExecutionRow>> SqliteJournal::unfinished() {
     return unfinishedExecutions(*db);
 }
 
+Result<std::vector<ExecutionId>> SqliteJournal::endedBefore(UtcTime time, std::size_t limit) {
+    auto db = readers_.take();
+    return executionsEndedBefore(*db, time, sqlLimit(limit));
+}
+
 Result<std::vector<ExecutionId>> SqliteJournal::idsByPrefix(const std::string& prefix, int limit) {
     std::vector<ExecutionId> out;
     if (prefix.find_first_not_of("0123456789abcdef-") != std::string::npos) return out;

@@ -88,6 +88,33 @@ TEST_F(ListsTest, FiltersAndPagesAgreeWithAPlainWalk) {
         EXPECT_EQ(codeOf(journal().list({.cursor = bad})), code(ErrorCode::kInvalid)) << bad;
 }
 
+TEST_F(ListsTest, EndedBefore) {
+    SeededRandom random(5);
+    std::vector<ports::ExecutionRow> all;
+    for (int i = 0; i < 100; ++i) {
+        auto b = firstBatch(newId());
+        b.row.status = static_cast<Status>(1 + random.below(5));
+        b.row.created_at = {1000 + i * 10};
+        if (execution::isTerminal(b.row.status))
+            b.row.ended_at = {b.row.created_at.ms + static_cast<std::int64_t>(random.below(300))};
+        all.push_back(b.row);
+        ASSERT_TRUE(appendAsync(journal(), std::move(b)).get());
+    }
+    for (std::int64_t at : {0, 1000, 1250, 1700, 1990, 5000}) {
+        std::vector<ExecutionId> expected;
+        for (const auto& row : all)
+            if (execution::isTerminal(row.status) && row.ended_at.ms <= at)
+                expected.push_back(row.id);
+        auto got = journal().endedBefore({at}, 1000);
+        ASSERT_TRUE(got);
+        EXPECT_EQ(*got, expected) << at;
+        if (expected.size() < 3) continue;
+        got = journal().endedBefore({at}, 2);
+        ASSERT_TRUE(got);
+        EXPECT_EQ(*got, std::vector(expected.begin(), expected.begin() + 2)) << "the oldest first";
+    }
+}
+
 TEST_F(ListsTest, IdsByPrefix) {
     std::set<std::string> ids;
     ExecutionId newest;
