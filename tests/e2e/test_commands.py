@@ -42,6 +42,7 @@ class Following(Case):
         table = self.node.popen("execution", "logs", "--follow", execution)
         record = self.node.popen("execution", "logs", "-f", execution, "-o", "json")
         only_stderr = self.node.popen("execution", "logs", "-f", "--stderr", execution)
+        self.node.joined(3)
         wait_until(lambda: any(e["type"] == "ToolCallCompleted"
                                for e in self.node.events(execution)), "a command has ended")
         self.restart(0.1)
@@ -83,6 +84,10 @@ class Following(Case):
         execution = self.start_slow("awaited")
         waiters = [self.node.popen("execution", "wait", execution),
                    self.node.popen("execution", "wait", execution, "--timeout", "90s")]
+        self.node.joined(1)
+        # The first has asked three times by now, so one of these is the second's.
+        wait_until(lambda: self.node.log().count(f"path=/v1/executions/{execution} ") >= 5,
+                   "the other one has asked")
         self.restart(0.3)
         for waiter in waiters:
             out, err = waiter.communicate(timeout=90)
@@ -96,6 +101,9 @@ class Following(Case):
     def test_events_through_kills(self):
         follower = self.node.popen("events", "--follow", "-o", "json")
         pauses = self.node.popen("events", "-f", "-o", "json", "--type", "AgentPaused")
+        self.addCleanup(follower.kill)
+        self.addCleanup(pauses.kill)
+        self.node.joined(2)
         execution = self.start_slow("heard")
         for _ in range(3):
             self.node.ok("agent", "pause", "heard")
@@ -139,7 +147,12 @@ class Following(Case):
     def test_daemon_gone_for_good(self):
         execution = self.start_slow("left")
         self.node.kill()
-        self.addCleanup(self.node.start)
+
+        def end():
+            """Nothing of it goes on beside the other tests, which count all that happens."""
+            self.node.start()
+            self.node.ok("execution", "cancel", execution)
+        self.addCleanup(end)
         done = self.node.aegis("execution", "wait", execution)
         self.assertEqual(done.code, 5, "a daemon that was never there is not waited for")
         self.assertEqual(self.node.aegis("events", "--follow").code, 5)

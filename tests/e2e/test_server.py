@@ -133,8 +133,7 @@ class Streams(Case):
         for w in watchers:
             self.assertTrue(w.recv(12).startswith(b"HTTP/1.1 200"))
         # A head is sent a moment before its stream is counted.
-        wait_until(lambda: b"aegis_event_streams 1000\n" in self.node.api("GET", "/metrics")[1],
-                   "all are counted")
+        self.node.joined(1000)
         self.assertLess(self.threads() - before, 300)
         began = time.monotonic()
         self.node.ok("execution", "cancel", execution)

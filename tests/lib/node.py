@@ -278,6 +278,11 @@ class Node:
         finally:
             connection.close()
 
+    def joined(self, count):
+        """Waits until so many event streams are open; a follower before that is not one yet."""
+        wait_until(lambda: f"aegis_event_streams {count}\n".encode() in
+                   self.api("GET", "/metrics")[1], f"{count} streams are open")
+
     def deploy(self, manifest):
         """A manifest as a dict (JSON is YAML) or as text."""
         text = manifest if isinstance(manifest, str) else json.dumps(manifest)
