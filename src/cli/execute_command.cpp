@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <cmath>
 #include <csignal>
 #include <cstdlib>
 #include <memory>
@@ -36,6 +37,8 @@ struct Flags {
 /// The exact text of --input: itself, "@file", or "-" for stdin.
 Result<std::string> readInput(const std::string& given) {
     bool from_file = given.starts_with('@');
+    if (given == "@")
+        return Error(ErrorCode::kInvalid, "--input @: expected the name of a file after it");
     auto text = given == "-" ? os::readAll(0, kMaxInputBytes, "stdin")
                 : from_file  ? os::readFile(given.substr(1), kMaxInputBytes)
                              : Result<std::string>(given);
@@ -85,6 +88,8 @@ int start(Context& context, const Flags& flags, const service::ExecuteRequest& r
 }
 
 int execute(Context& context, const Flags& flags) {
+    if (flags.agent.empty())
+        return context.fail({ErrorCode::kInvalid, "--agent: \"\" is no name and no id"});
     auto request = requestOf(flags);
     if (!request) return context.fail(request.error());
     return start(context, flags, *request);
@@ -146,7 +151,13 @@ void addExecuteFlags(CLI::App& command, const std::shared_ptr<Flags>& flags) {
     command.add_option("--timeout", flags->timeout, "Wall clock for the whole execution");
     command.add_option("--budget-usd", flags->budget_usd, "The most its model calls may cost")
         ->type_name("<usd>")
-        ->check(CLI::NonNegativeNumber)
+        ->check(CLI::Validator(
+            [](const std::string& text) {
+                double usd = -1;
+                bool good = CLI::detail::lexical_cast(text, usd) && usd >= 0 && std::isfinite(usd);
+                return good ? std::string() : fmt::format("\"{}\" is no amount", text);
+            },
+            ""))
         ->each([flags](const std::string&) { flags->budget_usd_given = true; });
     auto* cancel = command.add_flag("--cancel-on-interrupt", flags->cancel_on_interrupt,
                                     "Ctrl-C cancels the execution");

@@ -129,11 +129,11 @@ std::string recordText(const json::Value& record, UtcTime now, bool color) {
                                     json::getInt(record, "max_iterations")));
     if (const auto* usage = json::find(record, "usage")) {
         const auto* cost = json::find(*usage, "cost_usd");
-        line("Model:",
-             fmt::format("{} calls, {} + {} tokens, {} USD", json::getInt(*usage, "calls"),
-                         json::getInt(*usage, "prompt_tokens"),
-                         json::getInt(*usage, "completion_tokens"),
-                         cost == nullptr ? "0" : json::dump(*cost)));
+        auto calls = json::getInt(*usage, "calls");
+        line("Model:", fmt::format("{} call{}, {} + {} tokens, {} USD", calls,
+                                   calls == 1 ? "" : "s", json::getInt(*usage, "prompt_tokens"),
+                                   json::getInt(*usage, "completion_tokens"),
+                                   cost == nullptr ? "0" : json::dump(*cost)));
     }
     const auto* iterations = json::find(record, "iterations");
     if (iterations != nullptr && iterations->is_array()) {

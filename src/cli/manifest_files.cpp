@@ -34,6 +34,7 @@ Result<std::vector<std::string>> filesIn(const std::string& path) {
 Result<std::vector<service::ManifestFile>> readManifests(const std::vector<std::string>& names) {
     std::vector<service::ManifestFile> out;
     for (const auto& name : names) {
+        if (name.empty()) return {ErrorCode::kInvalid, "the name of a file is empty"};
         struct stat st{};
         std::vector<std::string> files{name};
         if (name != "-" && ::stat(name.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) {

@@ -17,9 +17,14 @@ std::string str(const json::Value& record, std::string_view key) {
     return std::string(json::getString(record, key));
 }
 
+/// As manifests write sizes; rounded down where no unit fits.
 std::string sizeText(std::int64_t bytes) {
+    constexpr std::int64_t kKi = 1 << 10;
     constexpr std::int64_t kMi = 1 << 20;
-    return bytes >= kMi ? fmt::format("{}Mi", bytes / kMi) : fmt::format("{}", bytes);
+    constexpr std::int64_t kGi = 1 << 30;
+    if (bytes >= kGi && bytes % kGi == 0) return fmt::format("{}Gi", bytes / kGi);
+    if (bytes >= kMi) return fmt::format("{}Mi", bytes / kMi);
+    return bytes >= kKi ? fmt::format("{}Ki", bytes / kKi) : fmt::format("{}", bytes);
 }
 
 int list(Context& context, std::string execution) {

@@ -162,7 +162,8 @@ Result<json::Value> LocalService::execute(const Principal&, const ExecuteRequest
         return Error(ErrorCode::kTooMany,
                      fmt::format("{} executions are waiting already", kMaxQueued), "try later");
     AEGIS_TRY(auto record, resolveAgent(request.agent));
-    AEGIS_CHECK(checkDeployed(record));
+    // A repeat is answered whatever has become of the agent since.
+    if (request.idempotency_key.empty()) AEGIS_CHECK(checkDeployed(record));
     AEGIS_TRY(auto value, json::parse(record.manifest_json));
     AEGIS_TRY(auto manifest, agent::manifestFromJson(value));
     AEGIS_CHECK(checkLimits(request, manifest));
@@ -181,6 +182,7 @@ Result<json::Value> LocalService::execute(const Principal&, const ExecuteRequest
             AEGIS_TRY(auto row, p_.journal.row(*existing));
             return fullRecord(row);
         }
+        AEGIS_CHECK(checkDeployed(record));
     }
     runner::Submission submission;
     auto& context = submission.context;
