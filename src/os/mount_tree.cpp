@@ -56,6 +56,17 @@ Result<Fd> newFileSystem(const char* type, std::initializer_list<MountOption> op
     return tree;
 }
 
+Status reconfigure(int fd, std::initializer_list<MountOption> options, const std::string& what) {
+    const Fd context(::fspick(fd, "", FSPICK_CLOEXEC | FSPICK_EMPTY_PATH));
+    if (!context) return errnoError(errno, what);
+    for (const auto& [key, value] : options)
+        if (::fsconfig(context.get(), FSCONFIG_SET_STRING, key, value.c_str(), 0) != 0)
+            return errnoError(errno, what + " " + key);
+    if (::fsconfig(context.get(), FSCONFIG_CMD_RECONFIGURE, nullptr, nullptr, 0) != 0)
+        return errnoError(errno, what);
+    return {};
+}
+
 Status attachTree(int tree, int target_fd, const std::string& what) {
     if (::move_mount(tree, "", target_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) !=
         0)

@@ -24,6 +24,9 @@ using MountOption = std::pair<const char*, std::string>;
 Result<Fd> newFileSystem(const char* type, std::initializer_list<MountOption> options,
                          std::uint64_t attributes);
 
+/// Changes options of the file system that is mounted at `fd`, an O_PATH descriptor of its root.
+Status reconfigure(int fd, std::initializer_list<MountOption> options, const std::string& what);
+
 /// Attaches a detached tree on top of `target_fd`, or of `path` below it.
 Status attachTree(int tree, int target_fd, const std::string& what);
 Status attachTreeAt(int tree, int dir_fd, const char* path);

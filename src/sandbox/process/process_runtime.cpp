@@ -93,8 +93,8 @@ Status ProcessRuntime::Impl::openCgroups() {
     cgroups = std::move(tree);
     context.cgroups = &*cgroups;
     stems = std::make_unique<StemPool>(
-        TemplateContext{launcher, *cgroups, context.guest_dir, filter, template_filter}, warm,
-        group_suffix);
+        TemplateContext{launcher, *cgroups, context.guest_dir, filter, template_filter, run_dirs},
+        warm, group_suffix);
     context.stems = stems.get();
     return {};
 }
@@ -211,7 +211,7 @@ Status ProcessRuntime::sweep(const std::set<ports::SandboxId>& keep) {
     AEGIS_CHECK(impl_->sandboxes.closeAll(keep, deadline));
     AEGIS_CHECK(available());  // else there cannot be any
     AEGIS_CHECK(impl_->sweepGroups(keep, deadline));
-    std::set<std::string> kept_dirs;
+    auto kept_dirs = impl_->stems->runs();
     for (const auto& [id, run] : impl_->sandboxes.snapshot())
         if (!run.empty()) kept_dirs.insert(run);
     return impl_->run_dirs.sweep(kept_dirs);

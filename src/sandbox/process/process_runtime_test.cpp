@@ -64,11 +64,11 @@ class ProcessRuntimeTest : public GuestFixture, public ::testing::WithParamInter
         if (!runtime_) return;
         const auto swept = runtime_->sweep({});
         EXPECT_TRUE(swept) << swept.error().message;
-        if (warm().size == 0) {
-            EXPECT_EQ(groups(), std::vector<std::string>{});
-        }
-        EXPECT_TRUE(runDirsEmpty());
+        // What was forked goes its own way.
+        EXPECT_TRUE(warm().size > 0 ||
+                    eventually([&] { return groups().empty() && runDirsEmpty(); }));
         runtime_.reset();
+        EXPECT_TRUE(runDirsEmpty());
         EXPECT_FALSE(fs::exists("/sys/fs/cgroup/memory/aegis/" + node_.str()));
     }
     std::unique_ptr<ProcessRuntime> make() {

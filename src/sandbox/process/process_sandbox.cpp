@@ -133,11 +133,11 @@ Status ProcessSandbox::makeAll(Prepared& prepared) {
     if (abandoned_) return {ErrorCode::kCancelled, "closed"};
     AEGIS_CHECK(context_.available());
     AEGIS_TRY(prepared.image, context_.images.resolve(spec_.image));
-    AEGIS_CHECK(makeRun(prepared.run));
     if (spec_.bootstrap_path.empty()) {
-        auto stem = context_.stems->take(prepared.image, deadline_);
+        auto stem = context_.stems->take(prepared.image, spec_.mounts.empty(), deadline_);
         if (stem) return makeFromStem(prepared, std::move(*stem));
     }
+    AEGIS_CHECK(makeRun(prepared.run));
     return makeNew(prepared);
 }
 
@@ -151,23 +151,22 @@ Status ProcessSandbox::makeFromStem(Prepared& prepared, Stem stem) {
     origin_ = stem.origin;
     prepared.from_stem = true;
     prepared.fatal = false;
-    auto order = [&]() -> Status {
-        AEGIS_CHECK(context_.cgroups->limit(group_, limits()));
-        AEGIS_TRY(const auto image, readOnlyTree(prepared.image.root));
-        AEGIS_TRY(const auto bin, os::cloneTree(context_.guest_dir.get(), MOUNT_ATTR_RDONLY | kSafe,
-                                                "the guest's programs"));
-        AEGIS_TRY(const auto run, readOnlyTree(prepared.run.dir->shared));
-        launch::Finish finish;
-        std::vector<os::Fd> volumes;
-        AEGIS_CHECK(addVolumes(spec_, finish, volumes));
-        std::vector<int> fds{image.get(), bin.get(), run.get()};
-        for (const auto& volume : volumes)
-            fds.push_back(volume.get());
-        return finishStem(stem, finish, fds, deadline_.earlier(inMs(kBuildMs)));
-    };
-    auto ordered = order();
+    auto ordered = order(prepared, stem);
     prepared.prison = {std::move(stem.pidfd), stem.pid, std::move(stem.socket)};
     return ordered;
+}
+
+Status ProcessSandbox::order(Prepared& prepared, Stem& stem) {
+    if (stem.standing) {
+        prepared.run.dir = std::move(stem.standing->run);
+        prepared.peer = std::move(stem.standing->peer);
+    }
+    AEGIS_CHECK(makeRun(prepared.run));
+    AEGIS_CHECK(context_.cgroups->limit(group_, limits()));
+    if (prepared.peer) return resizeTmp(stem, spec_.tmp_bytes);
+    StemOrder order{prepared.image.root, prepared.run.dir->shared, context_.guest_dir, {}, {}};
+    AEGIS_CHECK(addVolumes(spec_, order.finish, order.volumes));
+    return finishStem(stem, order, deadline_.earlier(inMs(kBuildMs)));
 }
 
 Status ProcessSandbox::makeNew(Prepared& prepared) {
@@ -191,6 +190,7 @@ void ProcessSandbox::onPrepared(Prepared& prepared) {
     if (prepared.prison.pidfd) watchProcess(std::move(prepared.prison.pidfd), prepared.prison.pid);
     if (dying_) return destroy();
     if (prepared.error) return fail(std::move(*prepared.error), prepared.fatal);
+    if (prepared.peer) return adopt(std::move(*prepared.peer));
     listen();
     if (prepared.from_stem) {
         stem_ = std::move(prepared.prison.control);

@@ -49,9 +49,9 @@ struct PrisonPlan {
 Result<Prison> makePrison(ProcessContext& context, const PrisonPlan& plan, Deadline deadline);
 
 /// A sandbox of the embedded kind. Where there is a template of its image it is a stem that is
-/// told what to become. Else, the long way, the order is: image, directories and sockets, cgroup
-/// with its limits, process; while that builds its root it is moved into the cgroup; then it is
-/// told to go on, becomes PID 1 of ours, and the rest is GuestSandbox's.
+/// told what to become, or has become already. Else, the long way, the order is: image, directories
+/// and sockets, cgroup with its limits, process; while that builds its root it is moved into the
+/// cgroup; then it is told to go on, becomes PID 1 of ours, and the rest is GuestSandbox's.
 class ProcessSandbox final : public GuestSandbox {
   public:
     ProcessSandbox(ProcessContext& context, ports::SandboxSpec spec, Deadline deadline,
@@ -73,12 +73,14 @@ class ProcessSandbox final : public GuestSandbox {
         Run run;
         Prison prison;
         bool from_stem = false;
+        std::optional<CtlPeer> peer;  ///< of a stem that stands
         std::optional<Error> error;
         bool fatal = true;
     };
     Status makeAll(Prepared& prepared);
     Status makeNew(Prepared& prepared);
     Status makeFromStem(Prepared& prepared, Stem stem);
+    Status order(Prepared& prepared, Stem& stem);
     os::CgroupLimits limits() const;
     void onPrepared(Prepared& prepared);
 

@@ -18,6 +18,7 @@ constexpr std::int64_t kMakeMs = 10'000;
 constexpr std::int64_t kRetryMs = 60'000;
 constexpr std::int64_t kLookMs = 5'000;
 constexpr std::int64_t kKillMs = 5'000;
+constexpr std::int64_t kQuietMs = 5;
 constexpr std::int64_t kNsPerMs = 1'000'000;
 
 BootTime now() { return os::systemClock().boot(); }
@@ -40,12 +41,17 @@ StemPool::~StemPool() {
     wake_.notify_all();
     keeper_.join();
     for (auto& [digest, entry] : entries_)
-        std::ranges::move(entry.ready, std::back_inserter(dead_));
+        empty(entry, dead_);
     for (auto& stem : dead_)
         dispose(std::move(stem));
 }
 
-Result<Stem> StemPool::take(const ports::RootImage& image, Deadline deadline) {
+void StemPool::empty(Entry& entry, std::deque<Stem>& into) {
+    for (auto* shelf : {&entry.standing, &entry.waiting})
+        std::ranges::move(shelf->stems, std::back_inserter(into));
+}
+
+Result<Stem> StemPool::take(const ports::RootImage& image, bool plain, Deadline deadline) {
     const Error none(ErrorCode::kUnsupported, "there is no template of this image");
     if (options_.max_idle_ms == 0) return none;
     std::shared_ptr<Template> origin;
@@ -55,8 +61,11 @@ Result<Stem> StemPool::take(const ports::RootImage& image, Deadline deadline) {
         auto& entry = entries_[image.digest];
         if (entry.image.digest.empty()) entry.image = image;
         entry.last_used = now();
+        quiet_until_ = after(entry.last_used, kQuietMs);
+        auto& shelf = plain ? entry.standing : entry.waiting;
+        shelf.wanted = true;
         wake_.notify_all();
-        if (auto stem = takeReady(entry)) return std::move(*stem);
+        if (auto stem = takeReady(entry, shelf)) return std::move(*stem);
         if (!entry.origin) return none;
         origin = entry.origin;
         group = newGroup("stem");
@@ -74,16 +83,25 @@ Result<Stem> StemPool::take(const ports::RootImage& image, Deadline deadline) {
 }
 
 /// Holds the mutex.
-std::optional<Stem> StemPool::takeReady(Entry& entry) {
-    while (!entry.ready.empty()) {
-        auto stem = std::move(entry.ready.front());
-        entry.ready.pop_front();
+std::optional<Stem> StemPool::takeReady(Entry& entry, Shelf& shelf) {
+    while (!shelf.stems.empty()) {
+        auto stem = std::move(shelf.stems.front());
+        shelf.stems.pop_front();
         if (!hasEnded(stem.pidfd)) return stem;
         // Its template has died, and all the others with it.
         entry.origin.reset();
         dead_.push_back(std::move(stem));
     }
     return std::nullopt;
+}
+
+std::set<std::string> StemPool::runs() const {
+    std::lock_guard lock(mutex_);
+    std::set<std::string> out;
+    for (const auto& [digest, entry] : entries_)
+        for (const auto& stem : entry.standing.stems)
+            out.insert(stem.standing->run.name);
+    return out;
 }
 
 void StemPool::released(const std::string& group) {
@@ -109,19 +127,24 @@ void StemPool::dispose(Stem stem) {
     if (!gone)
         log(LogLevel::kWarn, "a stem's remains are left for the next start",
             {{"group", stem.group}, {"error", gone.error().message}});
+    if (stem.standing) (void)RunDirs::remove(stem.standing->run);
     released(stem.group);
 }
 
 void StemPool::keep() {
     std::unique_lock lock(mutex_);
     while (!stopping_) {
+        if (const auto left = Deadline{quiet_until_}.leftMs(now()); left > 0) {
+            wake_.wait_for(lock, std::chrono::milliseconds(left));
+            continue;
+        }
         if (refill(lock)) continue;
         auto idle = takeIdle(now());
         auto dead = std::exchange(dead_, {});
         if (!idle.empty() || !dead.empty()) {
             lock.unlock();
             for (auto& entry : idle)
-                std::ranges::move(entry.ready, std::back_inserter(dead));
+                empty(entry, dead);
             for (auto& stem : dead)
                 dispose(std::move(stem));
             // With their templates, unless sandboxes of them still run.
@@ -148,10 +171,14 @@ std::deque<StemPool::Entry> StemPool::takeIdle(BootTime at) {
     return out;
 }
 
+bool StemPool::full(const Shelf& shelf) const {
+    return !shelf.wanted || shelf.stems.size() >= options_.size;
+}
+
 /// Makes one thing that is missing; false when nothing is.
 bool StemPool::refill(std::unique_lock<std::mutex>& lock) {
     for (const auto& [digest, entry] : entries_) {
-        if (entry.origin && entry.ready.size() >= options_.size) continue;
+        if (entry.origin && full(entry.standing) && full(entry.waiting)) continue;
         if (now() < entry.not_before) continue;
         const auto wanted = digest;
         return refillOne(lock, wanted);
@@ -160,35 +187,47 @@ bool StemPool::refill(std::unique_lock<std::mutex>& lock) {
 }
 
 bool StemPool::refillOne(std::unique_lock<std::mutex>& lock, const std::string& digest) {
-    const auto image = entries_[digest].image;
-    auto origin = entries_[digest].origin;
+    const auto& before = entries_[digest];
+    const auto image = before.image;
+    auto origin = before.origin;
+    const bool plain = !full(before.standing);
     const auto group = newGroup(origin ? "stem" : "template");
     lock.unlock();
-    std::optional<Error> error;
-    Result<Stem> stem = Stem{};
-    if (!origin) {
-        auto started = Template::start(context_, image, group, inMs(kMakeMs));
-        if (started)
-            origin = std::move(*started);
-        else
-            error = std::move(started.error());
-    } else {
-        stem = origin->makeStem(group, inMs(kMakeMs));
-        if (!stem) error = std::move(stem.error());
-    }
+    std::optional<Stem> stem;
+    const auto made = makeOne(image, plain, group, origin, stem);
     lock.lock();
     auto& entry = entries_[digest];
-    if (error) {
+    if (!made) {
         log(LogLevel::kDebug, "sandboxes of an image are made without a template",
-            {{"image", digest}, {"error", error->message}});
+            {{"image", digest}, {"error", made.error().message}});
         groups_.erase(group);
         entry.origin.reset();
         entry.not_before = after(now(), kRetryMs);
         return true;
     }
     entry.origin = origin;
-    if (stem->pidfd) entry.ready.push_back(std::move(*stem));
+    if (stem) (plain ? entry.standing : entry.waiting).stems.push_back(std::move(*stem));
     return true;
+}
+
+/// The template, or a stem of the one there is. Without the mutex.
+Status StemPool::makeOne(const ports::RootImage& image, bool plain, const std::string& group,
+                         std::shared_ptr<Template>& origin, std::optional<Stem>& stem) {
+    if (!origin) {
+        AEGIS_TRY(origin, Template::start(context_, image, group, inMs(kMakeMs)));
+        return {};
+    }
+    AEGIS_TRY(stem, origin->makeStem(group, inMs(kMakeMs)));
+    if (!plain) return {};
+    auto standing =
+        standUp(*stem, image.root, context_.run_dirs, context_.guest_dir, inMs(kMakeMs));
+    if (!standing) {
+        dispose(std::move(*stem));
+        stem.reset();
+        return std::move(standing.error());
+    }
+    stem->standing = std::move(*standing);
+    return {};
 }
 
 }  // namespace aegis::sandbox

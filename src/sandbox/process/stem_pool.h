@@ -21,7 +21,8 @@ struct WarmPool {
 };
 
 /// Stems kept ready, used once each, and the templates they come of: one per image that was used
-/// lately. Made by a thread of its own. Any thread.
+/// lately. For sandboxes without volumes they stand ready as sandboxes, for others as stems; each
+/// kind if it was asked for. Made by a thread of its own. Any thread.
 class StemPool {
   public:
     StemPool(const TemplateContext& context, WarmPool options, std::string name);
@@ -33,17 +34,24 @@ class StemPool {
     /// One that waits, else a new one out of the image's template: blocks for some milliseconds. An
     /// error: not now; the sandbox must be made the long way. From the first call on for an image
     /// there is going to be a template.
-    Result<Stem> take(const ports::RootImage& image, Deadline deadline);
+    /// `plain`: for a sandbox without volumes; then it may stand already.
+    Result<Stem> take(const ports::RootImage& image, bool plain, Deadline deadline);
     /// A stem's cgroup is gone.
     void released(const std::string& group);
     /// The cgroups of all that is there, and of the sandboxes that came of it.
     std::set<std::string> groups() const;
+    /// The names of the run directories of those that stand.
+    std::set<std::string> runs() const;
 
   private:
+    struct Shelf {
+        std::deque<Stem> stems;
+        bool wanted = false;
+    };
     struct Entry {
         ports::RootImage image;
         std::shared_ptr<Template> origin;
-        std::deque<Stem> ready;
+        Shelf standing, waiting;
         BootTime last_used;
         BootTime not_before;  ///< after a failure, when to try again
     };
@@ -51,7 +59,11 @@ class StemPool {
     void keep();
     bool refill(std::unique_lock<std::mutex>& lock);
     bool refillOne(std::unique_lock<std::mutex>& lock, const std::string& digest);
-    std::optional<Stem> takeReady(Entry& entry);
+    Status makeOne(const ports::RootImage& image, bool plain, const std::string& group,
+                   std::shared_ptr<Template>& origin, std::optional<Stem>& stem);
+    bool full(const Shelf& shelf) const;
+    std::optional<Stem> takeReady(Entry& entry, Shelf& shelf);
+    static void empty(Entry& entry, std::deque<Stem>& into);
     std::deque<Entry> takeIdle(BootTime now);
     std::string newGroup(const char* kind);
     void dispose(Stem stem);
@@ -64,6 +76,7 @@ class StemPool {
     std::map<std::string, Entry> entries_;  // by digest
     std::deque<Stem> dead_;
     std::set<std::string> groups_;
+    BootTime quiet_until_;  ///< whoever has just taken one shall not have to share the processor
     std::uint64_t count_ = 0;
     bool stopping_ = false;
     std::thread keeper_;

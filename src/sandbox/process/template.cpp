@@ -31,7 +31,14 @@ constexpr int kRemoveTries = 200;
 constexpr std::size_t kMaxWords = 1024;
 constexpr std::uint64_t kSafe = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY;
 
+constexpr std::uint64_t kFirstTmpBytes = 1 << 20;  // until it is known how much
+
 Deadline inMs(std::int64_t ms) { return Deadline::in(os::systemClock().boot(), ms); }
+
+Result<os::Fd> readOnlyTree(const std::string& path) {
+    AEGIS_TRY(const os::Fd fd, os::openFile(path, O_PATH | O_DIRECTORY));
+    return os::cloneTree(fd.get(), kSafe, path);
+}
 
 /// One message; its first byte must be kReady.
 Result<os::MessageWithFds> expectReady(int socket, Deadline deadline) {
@@ -73,8 +80,7 @@ Result<std::shared_ptr<Template>> Template::start(const TemplateContext& context
 }
 
 Status Template::launch(const ports::RootImage& image, Deadline deadline) {
-    AEGIS_TRY(const os::Fd root, os::openFile(image.root, O_PATH | O_DIRECTORY));
-    AEGIS_TRY(const os::Fd image_tree, os::cloneTree(root.get(), kSafe, image.root));
+    AEGIS_TRY(const os::Fd image_tree, readOnlyTree(image.root));
     AEGIS_TRY(const os::Fd bin,
               os::cloneTree(context_.guest_dir.get(), kSafe, "the guest's programs"));
     AEGIS_TRY(auto pair, os::messagePair());
@@ -157,10 +163,52 @@ Result<Stem> Template::makeStem(const std::string& group, Deadline deadline) {
     return std::move(settled.error()).within("a stem");
 }
 
-Status finishStem(const Stem& stem, const launch::Finish& finish, std::span<const int> fds,
-                  Deadline deadline) {
-    AEGIS_TRY(const auto bytes, launch::encode(finish));
+Status finishStem(const Stem& stem, const StemOrder& order, Deadline deadline) {
+    AEGIS_TRY(const os::Fd image, readOnlyTree(order.image_root));
+    AEGIS_TRY(const os::Fd bin,
+              os::cloneTree(order.guest_dir.get(), kSafe, "the guest's programs"));
+    AEGIS_TRY(const os::Fd run, readOnlyTree(order.run_dir));
+    std::vector<int> fds{image.get(), bin.get(), run.get()};
+    for (const auto& volume : order.volumes)
+        fds.push_back(volume.get());
+    AEGIS_TRY(const auto bytes, launch::encode(order.finish));
     return os::sendWithFds(stem.socket.get(), bytes, fds, deadline);
+}
+
+namespace {
+
+Result<CtlPeer> awaitPeer(const Stem& stem, int listener, Deadline deadline) {
+    AEGIS_CHECK(os::waitReady(listener, POLLIN, deadline));
+    AEGIS_TRY(auto peer, acceptCtl(listener));
+    if (!peer || !peer->first_process || peer->pid != stem.pid)
+        return {ErrorCode::kUnavailable, "what connected is not the stem"};
+    return std::move(*peer);
+}
+
+}  // namespace
+
+Result<Standing> standUp(const Stem& stem, const std::string& image_root, RunDirs& run_dirs,
+                         const os::Fd& guest_dir, Deadline deadline) {
+    AEGIS_TRY(auto run, run_dirs.create());
+    auto stand = [&]() -> Result<CtlPeer> {
+        AEGIS_TRY(const os::Fd listener, listenCtl(run.ctlSocket()));
+        AEGIS_CHECK(finishStem(stem, {image_root, run.shared, guest_dir, {kFirstTmpBytes, {}}, {}},
+                               deadline));
+        return awaitPeer(stem, listener.get(), deadline);
+    };
+    auto peer = stand();
+    if (peer) return Standing{std::move(run), std::move(*peer)};
+    (void)RunDirs::remove(run);
+    auto why = lastWords(stem.socket);
+    if (!why.empty()) return {ErrorCode::kUnavailable, std::move(why)};
+    return std::move(peer.error());
+}
+
+Status resizeTmp(const Stem& stem, std::uint64_t bytes) {
+    AEGIS_TRY(const os::Fd tmp, os::openFile(fmt::format("/proc/{}/root/tmp", stem.pid),
+                                             O_PATH | O_DIRECTORY | O_NOFOLLOW));
+    if (hasEnded(stem.pidfd)) return {ErrorCode::kUnavailable, "the sandbox has died"};
+    return os::reconfigure(tmp.get(), {{"size", fmt::format("{}", bytes)}}, "/tmp");
 }
 
 std::string lastWords(const os::Fd& socket) {

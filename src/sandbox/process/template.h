@@ -4,17 +4,28 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "os/cgroup.h"
 #include "os/fd.h"
 #include "ports/root_images.h"
 #include "proto/launch.h"
+#include "sandbox/common/ctl_channel.h"
+#include "sandbox/common/run_dir.h"
 #include "sandbox/process/launcher.h"
 
 namespace aegis::sandbox {
 
 class Template;
+
+/// A stem that has become a sandbox already: without volumes, its PID 1 connected, its payload
+/// waiting, with a /tmp whose size is still to be set.
+struct Standing {
+    RunDir run;
+    CtlPeer peer;  ///< nothing of it is read
+};
 
 /// A sandbox that is not yet known for whom: a clone of a template in namespaces and a cgroup of
 /// its own, with an interpreter up. It ends when its socket is closed.
@@ -24,6 +35,7 @@ struct Stem {
     pid_t pid = 0;
     std::string group;                 ///< its cgroup, without limits yet
     std::shared_ptr<Template> origin;  ///< which must outlive it: it would end with it
+    std::optional<Standing> standing;  ///< for a sandbox without volumes
 };
 
 /// What templates and stems are made with; outlives them.
@@ -33,6 +45,7 @@ struct TemplateContext {
     const os::Fd& guest_dir;
     const std::string& filter;           ///< of sandboxes
     const std::string& template_filter;  ///< seccomp_filter.h
+    RunDirs& run_dirs;
 };
 
 /// A process inside an image, with the image's interpreter up and the bootstrap imported, out of
@@ -67,9 +80,23 @@ class Template : public std::enable_shared_from_this<Template> {
     os::Fd pidfd_;
 };
 
-/// Sends a stem what makes it a sandbox. `fds` as proto::launch::Finish says.
-Status finishStem(const Stem& stem, const proto::launch::Finish& finish, std::span<const int> fds,
-                  Deadline deadline);
+/// Sends a stem what makes it a sandbox: the image's root and the run directory on the host, its
+/// mounts and their trees.
+struct StemOrder {
+    const std::string& image_root;
+    const std::string& run_dir;
+    const os::Fd& guest_dir;
+    proto::launch::Finish finish;
+    std::vector<os::Fd> volumes;
+};
+Status finishStem(const Stem& stem, const StemOrder& order, Deadline deadline);
+
+/// Makes it one for nobody yet; blocks until it stands. What it made of it is removed if that
+/// fails.
+Result<Standing> standUp(const Stem& stem, const std::string& image_root, RunDirs& run_dirs,
+                         const os::Fd& guest_dir, Deadline deadline);
+/// Gives the /tmp of one that stands its size.
+Status resizeTmp(const Stem& stem, std::uint64_t bytes);
 
 /// What a stem or template said of why it died, if it did. Never waits.
 std::string lastWords(const os::Fd& socket);
