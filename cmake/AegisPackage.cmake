@@ -29,10 +29,10 @@ set(CPACK_INSTALL_DEFAULT_DIRECTORY_PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXE
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION admin)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-# libcurl is loaded at run time, where dpkg-shlibdeps cannot see it; mke2fs makes volumes;
-# certificates are for the model providers.
-set(CPACK_DEBIAN_PACKAGE_DEPENDS
-    "libcurl4 (>= 7.88), e2fsprogs, ca-certificates, init-system-helpers (>= 1.52)")
+# libcurl and libarchive are loaded at run time, where dpkg-shlibdeps cannot see them; mke2fs makes
+# volumes; certificates are for the model providers.
+set(CPACK_DEBIAN_PACKAGE_DEPENDS "libcurl4 (>= 7.88), libarchive13 (>= 3.6), e2fsprogs")
+string(APPEND CPACK_DEBIAN_PACKAGE_DEPENDS ", ca-certificates, init-system-helpers (>= 1.52)")
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "docker.io | docker-ce | podman-docker, mmdebstrap")
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "bash-completion, jq")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)

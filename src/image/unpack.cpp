@@ -1,7 +1,5 @@
 #include "image/unpack.h"
 
-#include <archive.h>
-#include <archive_entry.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
@@ -20,6 +18,7 @@
 #include <string_view>
 #include <vector>
 
+#include "image/archive_library.h"
 #include "os/fd.h"
 #include "os/files.h"
 
@@ -35,28 +34,29 @@ constexpr std::string_view kWhiteout = ".wh.";
 constexpr std::string_view kOpaque = ".wh..wh..opq";
 
 struct CloseArchive {
-    void operator()(archive* a) const { ::archive_read_free(a); }
+    void operator()(archive* a) const { lib().archive_read_free(a); }
 };
 using Reader = std::unique_ptr<archive, CloseArchive>;
 
 Error archiveError(archive* a) {
-    const char* text = ::archive_error_string(a);
+    const char* text = lib().archive_error_string(a);
     return {ErrorCode::kInvalid,
             fmt::format("the archive cannot be read: {}", text == nullptr ? "?" : text)};
 }
 
 Result<Reader> openReader(int fd, bool raw) {
-    Reader reader(::archive_read_new());
+    AEGIS_CHECK(loadArchive());
+    Reader reader(lib().archive_read_new());
     if (!reader) return {ErrorCode::kInternal, "archive_read_new"};
-    ::archive_read_support_filter_gzip(reader.get());
-    ::archive_read_support_filter_zstd(reader.get());
+    lib().archive_read_support_filter_gzip(reader.get());
+    lib().archive_read_support_filter_zstd(reader.get());
     if (raw) {
-        ::archive_read_support_format_raw(reader.get());
-        ::archive_read_support_format_empty(reader.get());
+        lib().archive_read_support_format_raw(reader.get());
+        lib().archive_read_support_format_empty(reader.get());
     } else {
-        ::archive_read_support_format_tar(reader.get());
+        lib().archive_read_support_format_tar(reader.get());
     }
-    if (::archive_read_open_fd(reader.get(), fd, kBlock) != ARCHIVE_OK)
+    if (lib().archive_read_open_fd(reader.get(), fd, kBlock) != ARCHIVE_OK)
         return archiveError(reader.get());
     return reader;
 }
@@ -79,16 +79,16 @@ std::optional<std::vector<std::string>> components(const char* text) {
 
 // The library gives no text in the locale's encoding for a name that it cannot say in it.
 const char* pathOf(archive_entry* entry) {
-    const char* path = ::archive_entry_pathname(entry);
-    return path != nullptr ? path : ::archive_entry_pathname_utf8(entry);
+    const char* path = lib().archive_entry_pathname(entry);
+    return path != nullptr ? path : lib().archive_entry_pathname_utf8(entry);
 }
 const char* hardlinkOf(archive_entry* entry) {
-    const char* path = ::archive_entry_hardlink(entry);
-    return path != nullptr ? path : ::archive_entry_hardlink_utf8(entry);
+    const char* path = lib().archive_entry_hardlink(entry);
+    return path != nullptr ? path : lib().archive_entry_hardlink_utf8(entry);
 }
 const char* symlinkOf(archive_entry* entry) {
-    const char* path = ::archive_entry_symlink(entry);
-    return path != nullptr ? path : ::archive_entry_symlink_utf8(entry);
+    const char* path = lib().archive_entry_symlink(entry);
+    return path != nullptr ? path : lib().archive_entry_symlink_utf8(entry);
 }
 
 os::Fd openInside(int root, const std::string& path, std::uint64_t flags, std::uint64_t resolve) {
@@ -132,7 +132,7 @@ class Layer {
 Result<std::uint64_t> Layer::run() {
     archive_entry* current = nullptr;
     while (true) {
-        const int result = ::archive_read_next_header(reader_, &current);
+        const int result = lib().archive_read_next_header(reader_, &current);
         if (result == ARCHIVE_EOF) break;
         if (result != ARCHIVE_OK && result != ARCHIVE_WARN) return archiveError(reader_);
         if (++entries_ > options_.limits.entries)
@@ -227,12 +227,13 @@ Status Layer::place(int dir, const std::string& name, const std::string& path,
         if (exists) AEGIS_CHECK(removeAt(dir, name));
         return hardLink(dir, name, target);
     }
-    const auto type = ::archive_entry_filetype(entry);
+    const auto type = lib().archive_entry_filetype(entry);
     if (type == AE_IFDIR) {
         if (exists && !S_ISDIR(st.st_mode)) AEGIS_CHECK(removeAt(dir, name));
         if (::mkdirat(dir, name.c_str(), 0755) != 0 && errno != EEXIST)
             return errnoError(errno, name);
-        dirs_.push_back({path, {::archive_entry_mtime(entry), ::archive_entry_mtime_nsec(entry)}});
+        dirs_.push_back(
+            {path, {lib().archive_entry_mtime(entry), lib().archive_entry_mtime_nsec(entry)}});
         return attributes(dir, name, entry);
     }
     if (exists) AEGIS_CHECK(removeAt(dir, name));
@@ -267,7 +268,7 @@ Status Layer::file(int dir, const std::string& name, archive_entry* entry) {
     std::size_t size = 0;
     la_int64_t offset = 0;
     while (true) {
-        const int result = ::archive_read_data_block(reader_, &block, &size, &offset);
+        const int result = lib().archive_read_data_block(reader_, &block, &size, &offset);
         if (result == ARCHIVE_EOF) break;
         if (result != ARCHIVE_OK) return archiveError(reader_);
         bytes_ += size;
@@ -278,23 +279,24 @@ Status Layer::file(int dir, const std::string& name, archive_entry* entry) {
         AEGIS_CHECK(os::writeAll(out.get(), {static_cast<const char*>(block), size}));
     }
     // A hole at the end.
-    if (::archive_entry_size_is_set(entry) &&
-        static_cast<std::uint64_t>(::archive_entry_size(entry)) <= options_.limits.bytes &&
-        ::ftruncate(out.get(), ::archive_entry_size(entry)) != 0)
+    if (lib().archive_entry_size_is_set(entry) &&
+        static_cast<std::uint64_t>(lib().archive_entry_size(entry)) <= options_.limits.bytes &&
+        ::ftruncate(out.get(), lib().archive_entry_size(entry)) != 0)
         return errnoError(errno, name);
     return attributes(dir, name, entry);
 }
 
 Status Layer::attributes(int dir, const std::string& name, archive_entry* entry) {
     if (options_.id_base != 0 &&
-        ::fchownat(dir, name.c_str(), owner(::archive_entry_uid(entry)),
-                   owner(::archive_entry_gid(entry)), AT_SYMLINK_NOFOLLOW) != 0)
+        ::fchownat(dir, name.c_str(), owner(lib().archive_entry_uid(entry)),
+                   owner(lib().archive_entry_gid(entry)), AT_SYMLINK_NOFOLLOW) != 0)
         return errnoError(errno, name);
     // Without the bits that change who somebody is.
-    if (::archive_entry_filetype(entry) != AE_IFLNK &&
-        ::fchmodat(dir, name.c_str(), ::archive_entry_perm(entry) & 01777U, 0) != 0)
+    if (lib().archive_entry_filetype(entry) != AE_IFLNK &&
+        ::fchmodat(dir, name.c_str(), lib().archive_entry_perm(entry) & 01777U, 0) != 0)
         return errnoError(errno, name);
-    const timespec modified{::archive_entry_mtime(entry), ::archive_entry_mtime_nsec(entry)};
+    const timespec modified{lib().archive_entry_mtime(entry),
+                            lib().archive_entry_mtime_nsec(entry)};
     const timespec times[2] = {modified, modified};
     if (::utimensat(dir, name.c_str(), times, AT_SYMLINK_NOFOLLOW) != 0)
         return errnoError(errno, name);
@@ -313,13 +315,13 @@ Status unpackFiles(int tar_fd, int directory, const UnpackLimits& limits) {
     std::uint64_t left = limits.bytes;
     archive_entry* entry = nullptr;
     for (std::uint64_t count = 0;; ++count) {
-        const int result = ::archive_read_next_header(reader.get(), &entry);
+        const int result = lib().archive_read_next_header(reader.get(), &entry);
         if (result == ARCHIVE_EOF) return {};
         if (result != ARCHIVE_OK && result != ARCHIVE_WARN) return archiveError(reader.get());
         const auto path = components(pathOf(entry));
         if (!path || count > limits.entries)
             return {ErrorCode::kInvalid, "the archive is no image"};
-        const auto type = ::archive_entry_filetype(entry);
+        const auto type = lib().archive_entry_filetype(entry);
         // Old archives name a layer that comes twice by a link.
         if ((type != AE_IFREG && type != AE_IFLNK) || path->empty() || hardlinkOf(entry) != nullptr)
             continue;
@@ -337,13 +339,13 @@ Status unpackFiles(int tar_fd, int directory, const UnpackLimits& limits) {
                 return errnoError(target == nullptr ? EINVAL : errno, path->back());
             continue;
         }
-        const auto size = static_cast<std::uint64_t>(::archive_entry_size(entry));
+        const auto size = static_cast<std::uint64_t>(lib().archive_entry_size(entry));
         if (size > left) return {ErrorCode::kTooLarge, "the image is too large"};
         left -= size;
         const os::Fd out(::openat(here.get(), path->back().c_str(),
                                   O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600));
         if (!out) return errnoError(errno, path->back());
-        if (::archive_read_data_into_fd(reader.get(), out.get()) != ARCHIVE_OK)
+        if (lib().archive_read_data_into_fd(reader.get(), out.get()) != ARCHIVE_OK)
             return archiveError(reader.get());
     }
 }
@@ -357,10 +359,10 @@ Result<std::string> digestOf(int fd, bool unpacked) {
     if (unpacked) {
         AEGIS_TRY(const Reader reader, openReader(fd, true));
         archive_entry* entry = nullptr;
-        const int first = ::archive_read_next_header(reader.get(), &entry);
+        const int first = lib().archive_read_next_header(reader.get(), &entry);
         if (first != ARCHIVE_OK && first != ARCHIVE_EOF) return archiveError(reader.get());
         while (first == ARCHIVE_OK) {
-            const auto n = ::archive_read_data(reader.get(), block.data(), block.size());
+            const auto n = lib().archive_read_data(reader.get(), block.data(), block.size());
             if (n < 0) return archiveError(reader.get());
             if (n == 0) break;
             ::EVP_DigestUpdate(hash.get(), block.data(), static_cast<std::size_t>(n));

@@ -124,7 +124,8 @@ class Suite:
         expect(self.field("Version") == version, f"{self.field('Version')} is not {version}")
         expect(self.field("Package") == "aegis", "the name")
         depends, recommends = self.field("Depends"), self.field("Recommends")
-        for library in ("libc6", "libcurl4", "libsqlite3-0", "libyaml-0-2", "e2fsprogs"):
+        for library in ("libc6", "libcurl4", "libarchive13", "libsqlite3-0", "libyaml-0-2",
+                        "e2fsprogs"):
             expect(re.search(rf"(^|, ){re.escape(library)}\b", depends), f"{library}: {depends}")
         expect("libgtest" not in depends and "docker" not in depends, depends)
         expect("docker.io |" in recommends and "podman-docker" in recommends, recommends)
