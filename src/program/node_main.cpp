@@ -147,7 +147,14 @@ int startDaemon(cli::Context& context, const cli::NodeCommands::Start& how) {
     if (!config) return context.fail(config.error());
     auto data_dir = dataDirOf(*config);
     if (!data_dir) return context.fail(data_dir.error());
-    if (auto made = os::makeDirs(*data_dir); !made) return context.fail(made.error());
+    if (auto made = os::makeDirs(*data_dir); !made) {
+        const auto& error = made.error();
+        bool nowhere = error.code == ErrorCode::kNotFound;
+        return context.fail(
+            {nowhere ? ErrorCode::kInvalid : error.code,
+             fmt::format("the data directory cannot be made ({})", error.message),
+             "set storage.data_dir, or $AEGIS_DATA_DIR, to a directory that can be written"});
+    }
     if (!how.detach) return serve(context, *config, *data_dir, -1, nullptr);
     return detach(context, *config, *data_dir);
 }
