@@ -278,7 +278,7 @@ class Killed(Case):
         print(f"       seed {seed}")
         self.say(turns([call("fs.write", path="/workspace/x", content="x")], "ok"))
         executions = []
-        for size in range(64, 84):
+        for size in range(64, 74):
             self.node.deploy(agent("maker", volumes=[workspace(size_limit_mb=size)]))
             executions.append(self.node.execute("maker"))
             self.kill_and_restart(chance.uniform(0, 0.12))

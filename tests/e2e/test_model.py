@@ -187,8 +187,7 @@ class NoKeyAnywhere(Case):
 
 
 class Anthropic(unittest.TestCase):
-    def test_refused_clearly_or_works(self):
-        """The provider type is known to the configuration; what it cannot do, it says."""
+    def test_a_session(self):
         model = Model(turns([call("cmd.run", command="echo", args=["hi"])], "done"))
         self.addCleanup(model.close)
         node = Node({"llm": {"providers": [{"name": "claude", "type": "anthropic", "api_key": KEY,
@@ -198,10 +197,10 @@ class Anthropic(unittest.TestCase):
         node.start()
         node.deploy(agent())
         done = node.aegis("execute", "--agent", "worker", "--watch")
-        if done.code == 0:
-            self.assertEqual(model.stats()["requests"], 2)
-        else:
-            self.assertIn("anthropic", done.out + done.err)
+        self.assertEqual(done.code, 0, done)
+        self.assertIn("Tool: cmd.run echo hi\n", done.out)
+        self.assertEqual(model.stats()["requests"], 2)
+        self.assertEqual(node.record("@last")["output"], "done")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """What a container may and may not do: limits, mounts, volumes, the rights it runs with."""
 
 import json
+import re
 import subprocess
 import unittest
 
@@ -119,15 +120,19 @@ class Limits(Case):
 
     def test_volume_size(self):
         code = ("import os\nn = 0\ntry:\n with open('/workspace/f', 'wb', 0) as f:\n"
-                "  while n < 200: n += f.write(b'x' * (1 << 20)) / (1 << 20)\n"
-                "except OSError as e: print('stopped', round(n), e.errno)")
+                "  while n < 200 << 20: n += f.write(b'x' * (1 << 20))\n"
+                "except OSError as e: print('stopped', n, e.errno)")
         manifest = agent("filler", volumes=[workspace(size_limit_mb=32)])
         record = self.run_with(turns([python(code)], [call("fs.write", path="/workspace/g",
                                                            content="y" * 300_000)], "ok"),
                                manifest=manifest)
         self.assertCompleted(record)
         first, *rest = tool_results(self.model.requests()[2])
-        self.assertRegex(first, r"stopped 3[0-2] (28|122)")
+        stopped = re.search(r"stopped (\d+) (28|122)\\n", first)
+        self.assertTrue(stopped, first)
+        share = int(stopped[1]) / (32 << 20)
+        self.assertGreaterEqual(share, 0.95)
+        self.assertLessEqual(share, 1 + 1 / 64, "what the volume room promises")
         self.assertIn("no space left", rest[0].lower())
         types = [e["type"] for e in self.node.events(record["id"])]
         self.assertIn("VolumeQuotaExceeded", types)

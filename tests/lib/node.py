@@ -1,5 +1,6 @@
 """A daemon of its own for a test, and the command line that talks to it."""
 
+import glob
 import http.client
 import json
 import os
@@ -170,7 +171,8 @@ class Node:
         for mount in self.mounts():
             subprocess.run(["umount", "-l", mount], capture_output=True, check=False)
         if self.node_id():
-            shutil.rmtree(os.path.join(RUN_DIR, self.node_id()), ignore_errors=True)
+            for path in glob.glob(os.path.join(RUN_DIR, self.node_id()) + "*"):
+                shutil.rmtree(path, ignore_errors=True)
 
     def log(self):
         with open(self.log_path, "rb") as f:
