@@ -29,13 +29,6 @@ Result<std::uint64_t> mountIdFrom(int dir_fd, const char* name, int flags) {
 
 }  // namespace
 
-Status mountDevice(const std::string& device, const std::string& target, const char* type,
-                   unsigned long flags, const std::string& options) {
-    if (::mount(device.c_str(), target.c_str(), type, flags, options.c_str()) != 0)
-        return errnoError(errno, target);
-    return {};
-}
-
 Status unmount(const std::string& target) {
     if (::umount2(target.c_str(), UMOUNT_NOFOLLOW) == 0) return {};
     int err = errno;

@@ -8,10 +8,6 @@
 
 namespace aegis::os {
 
-/// mount(2) of a block device. `flags` are MS_*; errors name the target.
-Status mountDevice(const std::string& device, const std::string& target, const char* type,
-                   unsigned long flags, const std::string& options);
-
 /// umount2(2) without following a link. What is not mounted is success; kConflict while busy.
 Status unmount(const std::string& target);
 

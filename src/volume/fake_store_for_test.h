@@ -13,6 +13,7 @@ class FakeVolumeStore : public ports::VolumeStore {
   public:
     Status put(const ports::VolumeRecord& record) override {
         std::lock_guard lock(mutex_);
+        ++puts;
         if (refuse) return {ErrorCode::kStorageFull, "the store is full"};
         rows_[record.id] = record;
         return {};
@@ -46,6 +47,7 @@ class FakeVolumeStore : public ports::VolumeStore {
     }
 
     std::atomic<bool> refuse = false;
+    std::atomic<int> puts = 0;
 
   private:
     std::mutex mutex_;

@@ -66,14 +66,23 @@ Status makeFileSystem(const std::string& image, std::uint64_t bytes, std::uint64
     // A fresh sparse file reads as zeros, so neither the journal nor the inode tables need zeroing,
     // which would make every copy carry them.
     std::vector<std::string> command{
-        mkfs, "-q", "-F", "-b", fmt::to_string(kBlockBytes), "-m", "0", "-N",
-        fmt::to_string(inodes), "-E",
-        "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=1000:1000", "-O"};
+        mkfs,
+        "-q",
+        "-F",
+        "-b",
+        fmt::to_string(kBlockBytes),
+        "-m",
+        "0",
+        "-N",
+        fmt::to_string(inodes),
+        "-E",
+        "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=1000:1000",
+        "-O"};
     if (bytes < kMinJournaledBytes)
         command.insert(command.end(), {"^resize_inode,^has_journal", image});
     else
-        command.insert(command.end(), {"^resize_inode", "-J",
-                                       fmt::format("size={}", journal_mib), image});
+        command.insert(command.end(),
+                       {"^resize_inode", "-J", fmt::format("size={}", journal_mib), image});
     return os::runProgram(std::move(command), deadline);
 }
 
@@ -167,16 +176,20 @@ Result<std::string> ensureTemplate(const Layout& layout, std::uint64_t limit_byt
 
 Status createImage(const Layout& layout, const std::string& template_path, const VolumeId& id,
                    bool durable) {
-    auto path = layout.image(id);
-    auto temporary = path + ".tmp";
+    auto temporary = layout.image(id) + ".tmp";
     ::unlink(temporary.c_str());
     AEGIS_CHECK(os::copySparse(template_path, temporary, 0600));
+    return adoptImage(layout, temporary, id, durable);
+}
+
+Status adoptImage(const Layout& layout, const std::string& path, const VolumeId& id, bool durable) {
+    auto image = layout.image(id);
     auto finished = [&]() -> Status {
-        if (durable) AEGIS_CHECK(syncPath(temporary, O_RDONLY));
-        if (::rename(temporary.c_str(), path.c_str()) != 0) return errnoError(errno, path);
+        if (durable) AEGIS_CHECK(syncPath(path, O_RDONLY));
+        if (::rename(path.c_str(), image.c_str()) != 0) return errnoError(errno, image);
         return durable ? syncPath(layout.images(), O_RDONLY | O_DIRECTORY) : Status{};
     }();
-    if (!finished) ::unlink(temporary.c_str());
+    if (!finished) ::unlink(path.c_str());
     return finished;
 }
 

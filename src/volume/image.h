@@ -17,6 +17,7 @@ struct Layout {
     std::string templateMount() const { return templates() + "/mnt"; }
     std::string images() const { return dir + "/images"; }
     std::string mounts() const { return dir + "/mnt"; }
+    std::string ready() const { return dir + "/ready"; }  ///< made ahead, nobody's yet
     std::string image(const VolumeId& id) const { return images() + "/" + id.str() + ".img"; }
     std::string mount(const VolumeId& id) const { return mounts() + "/" + id.str(); }
 };
@@ -38,6 +39,8 @@ Result<std::string> ensureTemplate(const Layout& layout, std::uint64_t limit_byt
 /// A new empty image for `id`; `durable` syncs it. Under its own name only when complete.
 Status createImage(const Layout& layout, const std::string& template_path, const VolumeId& id,
                    bool durable);
+/// Makes the complete image at `path` that of `id`. On failure it is removed.
+Status adoptImage(const Layout& layout, const std::string& path, const VolumeId& id, bool durable);
 
 /// Missing is success.
 Status deleteImage(const Layout& layout, const VolumeId& id);

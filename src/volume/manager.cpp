@@ -1,5 +1,6 @@
 #include "volume/manager.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -10,6 +11,7 @@
 #include "os/files.h"
 #include "os/loop.h"
 #include "os/mount.h"
+#include "os/mount_tree.h"
 #include "os/run_program.h"
 #include "text/digest.h"
 #include "volume/attachment.h"
@@ -22,6 +24,7 @@ using ports::VolumeRecord;
 
 constexpr std::size_t kMaxQueue = 4096;
 constexpr std::int64_t kProbeMs = 10'000;
+constexpr std::int64_t kRoomCheckNs = 1'000'000'000;
 
 /// The same execution and name always give the same ephemeral volume, so a repeated attach needs no
 /// look-up and a crash in between loses nothing. As random as the execution's id is.
@@ -56,16 +59,36 @@ VolumeManager::VolumeManager(Options options, ports::VolumeStore& store, Clock& 
       clock_(clock),
       random_(random),
       layout_made_(makeLayout(layout_)),
+      ready_(layout_),
+      closers_(1, kMaxQueue),
       pool_(options_.workers, kMaxQueue) {}
 
 // ---- attach ----
 
 void VolumeManager::attach(ports::AttachRequest request, Deadline deadline,
                            std::function<void(Result<std::vector<AttachedVolume>>)> done) {
+    if (auto known = attachedBefore(request.execution)) return done(std::move(*known));
     bool queued = pool_.submit([this, request = std::move(request), deadline, done] {
         done(attachAll(request, deadline));
     });
     if (!queued) done(queueFull());
+}
+
+/// Asked again for each sandbox of the execution: nothing to do but to look that all is there.
+std::optional<std::vector<AttachedVolume>> VolumeManager::attachedBefore(
+    const ExecutionId& execution) {
+    std::vector<AttachedVolume> attached;
+    {
+        std::lock_guard lock(users_mutex_);
+        auto at = attached_.find(execution);
+        if (at == attached_.end()) return std::nullopt;
+        attached = at->second;
+    }
+    for (const auto& volume : attached) {
+        auto mounted = os::isMountPoint(volume.source);
+        if (!mounted || !*mounted) return std::nullopt;
+    }
+    return attached;
 }
 
 Result<std::vector<AttachedVolume>> VolumeManager::attachAll(const ports::AttachRequest& request,
@@ -85,6 +108,8 @@ Result<std::vector<AttachedVolume>> VolumeManager::attachAll(const ports::Attach
                             .source = layout_.mount(one->record.id)});
         made.push_back(std::move(*one));
     }
+    std::lock_guard lock(users_mutex_);
+    attached_[request.execution] = attached;
     return attached;
 }
 
@@ -95,7 +120,7 @@ Result<VolumeManager::Made> VolumeManager::attachOne(const ports::AttachRequest&
         return {ErrorCode::kTimeout, "could not be attached in time"};
     AEGIS_TRY(Made made, findOrCreate(request, volume, deadline));
     auto guard = locks_.lock(made.record.id);
-    auto mounted = mountFor(request.execution, made.record);
+    auto mounted = mountFor(request.execution, made);
     if (mounted) {
         made.record.execution_id = request.execution;
         made.record.mount_point = volume.mount_point;
@@ -108,14 +133,23 @@ Result<VolumeManager::Made> VolumeManager::attachOne(const ports::AttachRequest&
     return mounted.error();
 }
 
-Status VolumeManager::mountFor(const ExecutionId& execution, VolumeRecord& record) {
-    auto image = layout_.image(record.id);
+Status VolumeManager::mountFor(const ExecutionId& execution, Made& made) {
+    auto image = layout_.image(made.record.id);
     if (::access(image.c_str(), F_OK) != 0)
         return {ErrorCode::kNotFound, fmt::format("its image is missing ({})", image)};
-    addUser(execution, record);
-    auto target = layout_.mount(record.id);
+    addUser(execution, made.record);
+    auto target = layout_.mount(made.record.id);
     AEGIS_CHECK(os::makeDirs(target));
-    return mountImage(image, target);
+    AEGIS_TRY(bool mounted, os::isMountPoint(target));
+    if (mounted && !made.created) return {};
+    // A daemon was killed before it could write the row of what it had mounted here.
+    if (mounted) AEGIS_CHECK(takeOff(target));
+    if (!made.mount) {
+        AEGIS_TRY(made.mount, openImage(image, made.created));
+    }
+    AEGIS_CHECK(os::attachTreeAt(made.mount.get(), AT_FDCWD, target.c_str()));
+    made.mount.reset();
+    return {};
 }
 
 void VolumeManager::undo(const ExecutionId& execution, const std::vector<Made>& done) {
@@ -143,6 +177,7 @@ void VolumeManager::addUser(const ExecutionId& execution, const VolumeRecord& re
 /// True if nobody uses it any more.
 bool VolumeManager::dropUser(const VolumeId& id, const ExecutionId& execution) {
     std::lock_guard lock(users_mutex_);
+    attached_.erase(execution);
     auto at = users_.find(id);
     if (at == users_.end()) return true;
     at->second.erase(execution);
@@ -174,18 +209,16 @@ Result<VolumeManager::Made> VolumeManager::findOrCreate(const ports::AttachReque
                                                         const agent::Volume& volume,
                                                         Deadline deadline) {
     AEGIS_TRY(auto before, find(request, volume));
-    if (before) return Made{std::move(*before), false};
+    if (before) return Made{std::move(*before), false, {}};
     std::lock_guard lock(create_mutex_);
     // Another execution of the agent may have made a persistent one while this one waited.
     AEGIS_TRY(auto meanwhile, find(request, volume));
-    if (meanwhile) return Made{std::move(*meanwhile), false};
-    AEGIS_TRY(VolumeRecord record, create(request, volume, deadline));
-    return Made{std::move(record), true};
+    if (meanwhile) return Made{std::move(*meanwhile), false, {}};
+    return create(request, volume, deadline);
 }
 
-Result<VolumeRecord> VolumeManager::create(const ports::AttachRequest& request,
-                                           const agent::Volume& volume, Deadline deadline) {
-    AEGIS_CHECK(os::loopAvailable());
+Result<VolumeManager::Made> VolumeManager::create(const ports::AttachRequest& request,
+                                                  const agent::Volume& volume, Deadline deadline) {
     AEGIS_CHECK(checkRoom(volume.size_limit_bytes));
     bool persistent = volume.storage_class == agent::StorageClass::kPersistent;
     VolumeRecord record{.id = persistent ? VolumeId::generate(random_)
@@ -201,16 +234,28 @@ Result<VolumeRecord> VolumeManager::create(const ports::AttachRequest& request,
     AEGIS_TRY(auto source, ensureTemplate(layout_, volume.size_limit_bytes, deadline));
     auto guard = locks_.lock(record.id);
     addUser(request.execution, record);
-    // The image first: a row always has one, and an image without a row is swept.
-    auto status = createImage(layout_, source, record.id, persistent);
-    if (status) status = store_.put(record);
-    if (status) return record;
+    // The image first: a row always has one, and an image without a row is swept. An ephemeral one
+    // gets its row when it is mounted: nobody else can ask for it before.
+    auto ready = ready_.take(source);
+    auto status = ready ? Status{} : os::loopAvailable();
+    if (status)
+        status = ready ? adoptImage(layout_, ready->image, record.id, persistent)
+                       : createImage(layout_, source, record.id, persistent);
+    if (status && persistent) status = store_.put(record);
+    if (status) return Made{std::move(record), true, ready ? std::move(ready->mount) : os::Fd()};
     dropUser(record.id, request.execution);
     static_cast<void>(deleteImage(layout_, record.id));  // else the sweep does
     return status.error();
 }
 
 Status VolumeManager::checkRoom(std::uint64_t wanted_bytes) {
+    // Without a cap it is no more than a warning, which need not cost every one of thousands of
+    // volumes a look at all others.
+    const auto now = clock_.boot();
+    if (!options_.max_total_bytes && room_checked_.ns != 0 &&
+        now.ns - room_checked_.ns < kRoomCheckNs)
+        return {};
+    room_checked_ = now;
     AEGIS_TRY(auto records, store_.list());
     std::uint64_t promised = wanted_bytes, used = 0;
     for (const auto& record : records) {
@@ -248,10 +293,13 @@ Status VolumeManager::detachAll(const ExecutionId& execution, UtcTime ended_at, 
         for (const auto& [id, users] : users_)
             if (users.contains(execution)) ids.insert(id);
     }
-    AEGIS_TRY(auto records, store_.list());
-    for (const auto& record : records)
-        if (record.execution_id == execution && (record.mounted || isEphemeral(record)))
-            ids.insert(record.id);
+    // Attached by this process: all of them, and known. Else by one that was killed.
+    if (ids.empty()) {
+        AEGIS_TRY(auto records, store_.list());
+        for (const auto& record : records)
+            if (record.execution_id == execution && (record.mounted || isEphemeral(record)))
+                ids.insert(record.id);
+    }
     Status first;
     for (const auto& id : ids) {
         auto status = detachOne(id, execution, ended_at, deadline);
@@ -272,7 +320,7 @@ Status VolumeManager::detachOne(const VolumeId& id, const ExecutionId& execution
 
 /// Its lock is held and nobody uses it any more.
 Status VolumeManager::release(VolumeRecord record, UtcTime ended_at, Deadline deadline) {
-    if (isEphemeral(record) && record.ttl_ms <= 0) return remove(record.id, deadline);
+    if (isEphemeral(record) && record.ttl_ms <= 0) return removeSoon(record.id);
     auto target = layout_.mount(record.id);
     auto mounted = os::isMountPoint(target);
     if (mounted && *mounted) {
@@ -295,6 +343,19 @@ Status VolumeManager::remove(const VolumeId& id, Deadline deadline) {
     auto erased = store_.erase(id);
     if (!erased && erased.error().code != ErrorCode::kNotFound) return erased;
     return deleteImage(layout_, id);
+}
+
+/// The same for one that nobody can ask for any more: seen by nobody when this returns, while the
+/// file system's end, which takes longest, comes later.
+Status VolumeManager::removeSoon(const VolumeId& id) {
+    auto target = layout_.mount(id);
+    AEGIS_TRY(os::Fd root, takeOff(target));
+    if (::rmdir(target.c_str()) != 0 && errno != ENOENT) return errnoError(errno, target);
+    AEGIS_CHECK(deleteImage(layout_, id));
+    // Shared: jobs are copied. Where the queue is full this thread closes it.
+    auto held = std::make_shared<os::Fd>(std::move(root));
+    static_cast<void>(closers_.submit([held = std::move(held)] {}));
+    return store_.erase(id);
 }
 
 // ---- what is there ----

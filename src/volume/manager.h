@@ -9,6 +9,7 @@
 #include "ports/volumes.h"
 #include "volume/image.h"
 #include "volume/keyed_lock.h"
+#include "volume/ready.h"
 
 namespace aegis::volume {
 
@@ -47,13 +48,15 @@ class VolumeManager : public ports::Volumes {
     struct Made {
         ports::VolumeRecord record;
         bool created = false;
+        os::Fd mount;  ///< detached; empty: still to be opened
     };
 
+    std::optional<std::vector<ports::AttachedVolume>> attachedBefore(const ExecutionId& execution);
     Result<std::vector<ports::AttachedVolume>> attachAll(const ports::AttachRequest& request,
                                                          Deadline deadline);
     Result<Made> attachOne(const ports::AttachRequest& request, const agent::Volume& volume,
                            Deadline deadline);
-    Status mountFor(const ExecutionId& execution, ports::VolumeRecord& record);
+    Status mountFor(const ExecutionId& execution, Made& made);
     void undo(const ExecutionId& execution, const std::vector<Made>& done);
     void putBack(const Made& made);
     void addUser(const ExecutionId& execution, const ports::VolumeRecord& record);
@@ -62,8 +65,8 @@ class VolumeManager : public ports::Volumes {
                               Deadline deadline);
     Result<std::optional<ports::VolumeRecord>> find(const ports::AttachRequest& request,
                                                     const agent::Volume& volume);
-    Result<ports::VolumeRecord> create(const ports::AttachRequest& request,
-                                       const agent::Volume& volume, Deadline deadline);
+    Result<Made> create(const ports::AttachRequest& request, const agent::Volume& volume,
+                        Deadline deadline);
     Status checkRoom(std::uint64_t wanted_bytes);
 
     Status detachAll(const ExecutionId& execution, UtcTime ended_at, Deadline deadline);
@@ -71,6 +74,7 @@ class VolumeManager : public ports::Volumes {
                      Deadline deadline);
     Status release(ports::VolumeRecord record, UtcTime ended_at, Deadline deadline);
     Status remove(const VolumeId& id, Deadline deadline);
+    Status removeSoon(const VolumeId& id);
 
     Status sweepIdle(const VolumeId& id);
     Status sweepOne(const VolumeId& id, const std::set<ExecutionId>& live, UtcTime now);
@@ -89,6 +93,7 @@ class VolumeManager : public ports::Volumes {
     KeyedLock<VolumeId> locks_;  ///< held while a volume is made, mounted, unmounted or deleted
     std::mutex create_mutex_;    ///< one creation at a time: templates and the cap
     bool probed_ = false;        ///< under create_mutex_: hard limits have been had once
+    BootTime room_checked_;      ///< under create_mutex_
 
     bool swept_ = false;  ///< what a killed daemon left was looked for; the sweep's thread only
 
@@ -98,8 +103,13 @@ class VolumeManager : public ports::Volumes {
         ports::VolumeRecord record;
     };
     std::map<VolumeId, std::map<ExecutionId, Use>> users_;
+    /// What attach() said, under users_mutex_; only while it is a user of all of them.
+    std::map<ExecutionId, std::vector<ports::AttachedVolume>> attached_;
 
-    os::WorkerPool pool_;  ///< last: its threads use all of the above
+    // Last: their threads use all of the above.
+    ReadyVolumes ready_;
+    os::WorkerPool closers_;  ///< ends file systems that nobody sees any more
+    os::WorkerPool pool_;
 };
 
 }  // namespace aegis::volume

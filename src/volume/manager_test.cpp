@@ -83,6 +83,19 @@ class VolumeManagerTest : public ::testing::Test {
     bool hasImage(const VolumeId& id) const {
         return fs::exists(dir_ + "/images/" + id.str() + ".img");
     }
+    static ino_t inode(const std::string& path) {
+        struct stat st{};
+        EXPECT_EQ(::stat(path.c_str(), &st), 0) << path;
+        return st.st_ino;
+    }
+    bool waitFor(const std::function<bool()>& ready) {
+        const auto deadline = soon();
+        while (!ready()) {
+            if (deadline.passed(os::systemClock().boot())) return false;
+            os::pauseMs(2);
+        }
+        return true;
+    }
     static std::size_t filesIn(const std::string& path) {
         return static_cast<std::size_t>(
             std::distance(fs::directory_iterator(path), fs::directory_iterator{}));
@@ -213,6 +226,114 @@ TEST_F(VolumeManagerTest, ttlZeroIsDeletedAtDetach) {
     EXPECT_FALSE(fs::exists(attached->at(0).source));
     EXPECT_TRUE(store_.list()->empty());
     EXPECT_TRUE(detach(execution, now()));
+}
+
+TEST_F(VolumeManagerTest, theSecondOfASizeIsMadeAhead) {
+    ASSERT_TRUE(attach(newExecution(), {volume("workspace", 4 * kMiB)}));
+    const auto ready = dir_ + "/ready";
+    ASSERT_TRUE(waitFor([&] { return fs::exists(ready) && filesIn(ready) == 4; }));
+    std::set<ino_t> made;
+    for (const auto& entry : fs::directory_iterator(ready))
+        made.insert(inode(entry.path()));
+    auto execution = newExecution();
+    auto attached = attach(execution, {volume("workspace", 4 * kMiB)});
+    ASSERT_TRUE(attached);
+    EXPECT_TRUE(made.contains(inode(dir_ + "/images/" + attached->at(0).id.str() + ".img")));
+    EXPECT_TRUE(fs::is_empty(attached->at(0).source));
+    int error = 0;
+    EXPECT_GE(fill(attached->at(0).source + "/big", error), 4 * kMiB);
+    EXPECT_EQ(error, ENOSPC);
+    ASSERT_TRUE(detach(execution, now()));
+
+    // Another size is not taken from it, nor used twice, nor left behind.
+    auto other = attach(newExecution(), {persistent("data", 8 * kMiB)});
+    ASSERT_TRUE(other);
+    EXPECT_GE(fs::file_size(dir_ + "/images/" + other->at(0).id.str() + ".img"), 8 * kMiB);
+    ASSERT_TRUE(os::writeFileAtomic(ready + "/left", "by a killed daemon"));
+    restart();
+    EXPECT_FALSE(fs::exists(ready));
+    ASSERT_TRUE(attach(newExecution(), {volume("workspace", 4 * kMiB)}));
+    manager_->unmountAll(soon());
+    EXPECT_TRUE(!fs::exists(ready) || filesIn(ready) == 0);
+}
+
+TEST_F(VolumeManagerTest, askingAgainWritesNothing) {
+    auto execution = newExecution();
+    auto first = attach(execution, {volume("one", 4 * kMiB), persistent("two", 4 * kMiB)});
+    ASSERT_TRUE(first);
+    const int puts = store_.puts;
+    auto second = attach(execution, {volume("one", 4 * kMiB), persistent("two", 4 * kMiB)});
+    ASSERT_TRUE(second);
+    ASSERT_EQ(second->size(), 2U);
+    EXPECT_EQ(second->at(1).source, first->at(1).source);
+    EXPECT_EQ(store_.puts, puts);
+    // Somebody took a mount away: it is made again.
+    ASSERT_EQ(::umount2(first->at(1).source.c_str(), 0), 0);
+    ASSERT_TRUE(attach(execution, {volume("one", 4 * kMiB), persistent("two", 4 * kMiB)}));
+    EXPECT_TRUE(*os::isMountPoint(first->at(1).source));
+}
+
+TEST_F(VolumeManagerTest, aMountWithoutARowIsNotTakenForTheVolume) {
+    auto execution = newExecution();
+    auto first = attach(execution, {volume("workspace", 4 * kMiB, 1000)});
+    ASSERT_TRUE(first);
+    ASSERT_TRUE(os::writeFileAtomic(first->at(0).source + "/old", "text"));
+    ASSERT_TRUE(store_.erase(first->at(0).id));
+    restart();
+    auto second = attach(execution, {volume("workspace", 4 * kMiB, 1000)});
+    ASSERT_TRUE(second) << second.error().message;
+    EXPECT_EQ(second->at(0).source, first->at(0).source);
+    EXPECT_TRUE(fs::is_empty(second->at(0).source));
+    ASSERT_TRUE(os::writeFileAtomic(second->at(0).source + "/new", "text"));
+    ASSERT_EQ(::umount2(second->at(0).source.c_str(), 0), 0);
+    ASSERT_TRUE(attach(execution, {volume("workspace", 4 * kMiB, 1000)}));
+    EXPECT_TRUE(fs::exists(second->at(0).source + "/new")) << "the mount was the image's";
+}
+
+TEST_F(VolumeManagerTest, aFloodOfFilesEndsAtTheVolumesInodes) {
+    auto execution = newExecution();
+    auto attached = attach(execution, {volume("workspace", 4 * kMiB)});
+    ASSERT_TRUE(attached);
+    int made = 0;
+    for (; made < 10'000; ++made) {
+        os::Fd fd(::open((attached->at(0).source + "/" + std::to_string(made)).c_str(),
+                         O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
+        if (!fd) break;
+    }
+    EXPECT_EQ(errno, ENOSPC);
+    EXPECT_GE(made, 900);
+    EXPECT_LT(made, 10'000);
+    EXPECT_EQ(manager_->full(execution).size(), 1U);
+}
+
+TEST_F(VolumeManagerTest, aFullDiskOfTheHostHurtsNobodyElse) {
+    manager_.reset();
+    ASSERT_TRUE(os::removeTree(dir_));
+    ASSERT_TRUE(os::makeDirs(dir_));
+    ASSERT_EQ(::mount("none", dir_.c_str(), "tmpfs", 0, "size=12m"), 0);
+    restart();
+    auto greedy = newExecution(), modest = newExecution();
+    auto big = attach(greedy, {volume("workspace", 64 * kMiB)});
+    auto small = attach(modest, {volume("workspace", 1 * kMiB, 60'000)});
+    ASSERT_TRUE(big && small);
+    ASSERT_TRUE(os::writeFileAtomic(small->at(0).source + "/kept", "text"));
+    // Half of what was promised, and more than there is.
+    os::Fd file(::open((big->at(0).source + "/big").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    auto written = os::writeAll(file.get(), std::string(32 * kMiB, 'x'));
+    EXPECT_FALSE(written && ::fsync(file.get()) == 0)
+        << "the writer is told, at fsync at the latest";
+    file.reset();
+    EXPECT_EQ(*os::readFile(small->at(0).source + "/kept", 100), "text");
+    // Gone at its end, and with it what filled the disk.
+    ASSERT_TRUE(detach(greedy, now()));
+    EXPECT_FALSE(hasImage(big->at(0).id));
+    ASSERT_TRUE(waitFor([&] { return os::spaceOf(dir_)->available_bytes > 8 * kMiB; }));
+    auto next = newExecution();
+    EXPECT_TRUE(attach(next, {volume("workspace", 1 * kMiB)}));
+    EXPECT_TRUE(detach(next, now()));
+    EXPECT_TRUE(detach(modest, now()));
+    manager_.reset();
+    ASSERT_TRUE(waitFor([&] { return ::umount2(dir_.c_str(), 0) == 0; }));
 }
 
 TEST_F(VolumeManagerTest, ttlCountsFromTheEndAndTheSweepDeletes) {
@@ -365,6 +486,8 @@ TEST_F(VolumeManagerTest, fiftyAtOnceLeaveNothingBehind) {
     EXPECT_EQ(filesIn(dir_ + "/images"), 0U);
     EXPECT_EQ(filesIn(dir_ + "/mnt"), 0U);
     EXPECT_TRUE(store_.list()->empty());
+    manager_.reset();
+    EXPECT_EQ(filesIn(dir_ + "/ready"), 0U);
     EXPECT_EQ(os::readFile("/proc/self/mountinfo", 1 << 24)->find(base_), std::string::npos);
     for (const auto& entry : fs::directory_iterator("/sys/block")) {
         auto backing = os::readFile(entry.path().string() + "/loop/backing_file", 8192);

@@ -39,6 +39,7 @@ void keepFirst(Status& first, Status status) {
 
 Status VolumeManager::sweep(const std::set<ExecutionId>& live, UtcTime now) {
     AEGIS_CHECK(layout_made_);
+    ready_.expire();
     AEGIS_TRY(auto records, store_.list());
     std::set<VolumeId> known;
     Status first;
@@ -62,7 +63,9 @@ bool VolumeManager::inUse(const ports::VolumeRecord& record, const std::set<Exec
     if (at == users_.end()) return live.contains(record.execution_id);
     auto oldest = clock_.boot().ns - kGraceNs;
     std::erase_if(at->second, [&](const auto& user) {
-        return !live.contains(user.first) && user.second.since.ns < oldest;
+        const bool stale = !live.contains(user.first) && user.second.since.ns < oldest;
+        if (stale) attached_.erase(user.first);
+        return stale;
     });
     if (!at->second.empty()) return true;
     users_.erase(at);
@@ -119,6 +122,7 @@ Status VolumeManager::sweepOrphans(const std::set<VolumeId>& known) {
 }
 
 void VolumeManager::unmountAll(Deadline deadline) {
+    ready_.stop();
     auto records = store_.list();
     if (!records) return;
     for (const auto& record : *records) {

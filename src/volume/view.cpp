@@ -1,16 +1,13 @@
 // Looking into volumes from outside.
 
-#include <unistd.h>
+#include <sys/mount.h>
 
-#include "os/files.h"
 #include "os/mount.h"
 #include "volume/attachment.h"
 #include "volume/manager.h"
 
 namespace aegis::volume {
 namespace {
-
-constexpr std::int64_t kUnmountMs = 5'000;
 
 /// A mount of its own: executions come and go as if nobody looked.
 class ClonedView : public ports::VolumeView {
@@ -31,16 +28,10 @@ Result<std::unique_ptr<ports::VolumeView>> VolumeManager::view(const VolumeId& i
     auto target = layout_.mount(id);
     auto before = os::isMountPoint(target);
     bool mounted = before && *before;
-    if (!mounted) {
-        AEGIS_CHECK(os::makeDirs(target));
-        AEGIS_CHECK(mountImage(layout_.image(id), target));
-    }
-    auto tree = os::cloneReadOnly(target);
-    if (!mounted) {
-        // The clone keeps the file system; the place is free again for whoever attaches.
-        AEGIS_CHECK(unmountImage(target, Deadline::in(clock_.boot(), kUnmountMs)));
-        ::rmdir(target.c_str());
-    }
+    // Mounted nowhere: the place is free for whoever attaches.
+    auto tree = mounted
+                    ? os::cloneReadOnly(target)
+                    : openImage(layout_.image(id), false, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOEXEC);
     if (!tree) return tree.error();
     return std::unique_ptr<ports::VolumeView>(std::make_unique<ClonedView>(std::move(*tree)));
 }

@@ -26,6 +26,8 @@ KEPT = {name: value for name, value in workspace(storage_class="persistent").ite
         if name != "ttl_hours"}
 # Idle threads that the daemon keeps for connections (net/acceptor.h): as many as were busy at once.
 KEPT_THREADS = 32
+# Empty volumes of the one size that is in use, which the daemon keeps (volume/ready.cpp).
+READY_VOLUMES = 4
 # Name, expected end, manifest. The last word of a task picks the script's answer.
 KINDS = (
     ("plain", "completed", {"execution": ONCE}),
@@ -189,7 +191,9 @@ class Soak:
 
     def quiet(self, timeout=60):
         """Waits until no sandbox is left and returns what there is then."""
-        wait_until(lambda: not self.node.groups() and not self.node.sockets(), "quiet", timeout)
+        ready = os.path.join(self.node.data_dir, "volumes", "ready")
+        wait_until(lambda: not self.node.groups() and not self.node.sockets() and
+                   files(ready) == READY_VOLUMES, "quiet", timeout)
         self.descriptors = descriptors(self.node.process.pid)
         return self.leftovers()
 
