@@ -132,6 +132,8 @@ Status Daemon::Parts::makeAdapters() {
     docker_options.node = node;
     docker_options.docker_host = config.runtime.docker_host;
     docker_options.guest_dir = options.installation.guest_dir;
+    docker_options.warm_size = static_cast<std::size_t>(config.runtime.warm_pool_size);
+    docker_options.warm_max_idle_ms = config.runtime.warm_pool_max_idle_ms;
     docker_options.listeners =
         [this](const std::string& path,
                ports::SandboxId id) -> Result<std::unique_ptr<ports::GuestListener>> {

@@ -108,6 +108,9 @@ class Node:
             whole["runtime"] = {"isolation": "process",
                                 "images": {"python": {"3.11": base_image()}},
                                 **config.get("runtime", {})}
+        else:
+            # A container that waits looks like any other; test_warm.py has some.
+            whole["runtime"] = {"warm_pool": {"size": 0}, **config.get("runtime", {})}
         whole["storage"] = {"data_dir": self.data_dir, **config.get("storage", {})}
         with open(self.config_path, "w", encoding="utf-8") as f:
             json.dump(whole, f)

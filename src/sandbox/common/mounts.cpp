@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/openat2.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <string_view>
 
 #include "os/files.h"
+#include "os/mount_tree.h"
 
 namespace aegis::sandbox {
 namespace {
@@ -91,6 +93,20 @@ const ports::AttachedVolume* findVolume(const ports::SandboxSpec& spec, const st
     return nullptr;
 }
 
+/// A grant within another one is mounted on what lies there, which must be no link either: the
+/// mount would go to where that points.
+Status checkPlace(const std::vector<OpenMount>& mounts, const OpenMount& one) {
+    for (const auto& outer : mounts) {
+        const auto rest = below(one.mount.target, outer.mount.target);
+        if (!rest || rest->empty() || openBeneath(outer.entry.get(), std::string(*rest))) continue;
+        if (errno == ELOOP || errno == EXDEV)
+            return {ErrorCode::kPermissionDenied,
+                    fmt::format("{}: is or passes a symbolic link within {}, and is not followed",
+                                one.mount.target, outer.mount.target)};
+    }
+    return {};
+}
+
 }  // namespace
 
 Result<std::vector<OpenMount>> openMounts(const ports::SandboxSpec& spec) {
@@ -116,14 +132,21 @@ Result<std::vector<OpenMount>> openMounts(const ports::SandboxSpec& spec) {
                        {std::move(source), grant.mount_path, !grant.writable},
                        S_ISDIR(st.st_mode)});
     }
+    for (const auto& one : out)
+        AEGIS_CHECK(checkPlace(out, one));
     return out;
 }
 
-Result<std::vector<HostMount>> resolveMounts(const ports::SandboxSpec& spec) {
-    AEGIS_TRY(auto opened, openMounts(spec));
+Result<os::Fd> cloneMount(const OpenMount& one) {
+    std::uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+    if (one.mount.read_only) attributes |= MOUNT_ATTR_RDONLY;
+    return os::cloneTree(one.entry.get(), attributes, one.mount.target);
+}
+
+std::vector<HostMount> hostMounts(const std::vector<OpenMount>& mounts) {
     std::vector<HostMount> out;
-    for (auto& one : opened)
-        out.push_back(std::move(one.mount));
+    for (const auto& one : mounts)
+        out.push_back(one.mount);
     return out;
 }
 

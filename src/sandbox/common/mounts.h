@@ -32,8 +32,11 @@ struct OpenMount {
 /// Blocks on the file system.
 Result<std::vector<OpenMount>> openMounts(const ports::SandboxSpec& spec);
 
+/// A detached copy, to be mounted elsewhere: nosuid, nodev, and read-only if granted so.
+Result<os::Fd> cloneMount(const OpenMount& one);
+
 /// The paths alone, for one who resolves them a second time: nobody can change them in between, as
 /// a volume is attached to one execution, whose sandboxes follow one another.
-Result<std::vector<HostMount>> resolveMounts(const ports::SandboxSpec& spec);
+std::vector<HostMount> hostMounts(const std::vector<OpenMount>& mounts);
 
 }  // namespace aegis::sandbox

@@ -126,11 +126,11 @@ TEST_F(MountsTest, CreatesListedDirectoriesForTheGuest) {
     spec.mounts = {{"workspace", "", "/workspace", false},
                    {"workspace", "a/b", "/workspace/a/b", true},
                    {"workspace", "missing", "/workspace/missing", false}};
-    const auto mounts = resolveMounts(spec);
+    const auto mounts = openMounts(spec);
     ASSERT_TRUE(mounts) << mounts.error().message;
     const std::vector<HostMount> expected{{temp.path + "/vol", "/workspace", true},
                                           {temp.path + "/vol/a/b", "/workspace/a/b", false}};
-    EXPECT_EQ(*mounts, expected);
+    EXPECT_EQ(hostMounts(*mounts), expected);
     struct stat st{};
     for (const char* path : {"/vol/a", "/vol/a/b"}) {
         ASSERT_EQ(::stat((temp.path + path).c_str(), &st), 0);
@@ -146,23 +146,37 @@ TEST_F(MountsTest, DoesNotFollowPlantedLinks) {
     for (const char* path : {"out", "up", "up/secret"}) {
         spec.create_directories.clear();
         spec.mounts = {{"workspace", path, "/workspace/x", true}};
-        const auto mounts = resolveMounts(spec);
+        const auto mounts = openMounts(spec);
         ASSERT_FALSE(mounts) << path;
         EXPECT_EQ(mounts.error().code, ErrorCode::kPermissionDenied) << path;
         spec.create_directories = {std::string("/workspace/") + path + "/new"};
-        EXPECT_FALSE(resolveMounts(spec)) << path;
+        EXPECT_FALSE(openMounts(spec)) << path;
     }
     EXPECT_TRUE(fs::is_empty(temp.path + "/secret"));
+}
+
+TEST_F(MountsTest, APlaceWithinAnotherGrantMayBeNoLinkEither) {
+    fs::create_directories(temp.path + "/vol/data");
+    fs::create_directories(temp.path + "/vol/in");
+    spec.mounts = {{"workspace", "", "/workspace", true},
+                   {"workspace", "data", "/workspace/in", true},
+                   {"workspace", "data", "/workspace/none/yet", true}};
+    EXPECT_TRUE(openMounts(spec));
+    fs::remove(temp.path + "/vol/in");
+    fs::create_symlink("/aegis/run", temp.path + "/vol/in");
+    const auto mounts = openMounts(spec);
+    ASSERT_FALSE(mounts);
+    EXPECT_EQ(mounts.error().code, ErrorCode::kPermissionDenied);
 }
 
 TEST_F(MountsTest, RefusesDevicesPipesAndMissingWritablePlaces) {
     ASSERT_EQ(::mkfifo((temp.path + "/vol/pipe").c_str(), 0666), 0);
     spec.mounts = {{"workspace", "pipe", "/workspace/pipe", false}};
-    EXPECT_FALSE(resolveMounts(spec));
+    EXPECT_FALSE(openMounts(spec));
     spec.mounts = {{"workspace", "gone", "/workspace/gone", true}};
-    EXPECT_FALSE(resolveMounts(spec));
+    EXPECT_FALSE(openMounts(spec));
     spec.mounts = {{"other", "", "/other", false}};
-    EXPECT_FALSE(resolveMounts(spec));
+    EXPECT_FALSE(openMounts(spec));
 }
 
 }  // namespace

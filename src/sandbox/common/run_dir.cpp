@@ -110,6 +110,15 @@ Status RunDirs::sweep(const std::set<std::string>& keep) {
     return {};
 }
 
+Status writeHosts(const RunDir& dir) {
+    const auto path = dir.hostsFile();
+    AEGIS_TRY(os::Fd file, os::openFile(path, O_WRONLY | O_CREAT | O_EXCL, 0644));
+    AEGIS_CHECK(os::writeAll(file.get(), "127.0.0.1\tlocalhost aegis\n::1\tlocalhost\n"));
+    // The umask may have taken what the sandbox's user needs to read it.
+    if (::fchmod(file.get(), 0644) != 0) return errnoError(errno, path);
+    return {};
+}
+
 Result<CaptureFile> makeCapture(const RunDir& dir, const std::string& name) {
     const auto path = dir.captures + "/" + name;
     CaptureFile file;

@@ -20,6 +20,8 @@ struct RunDir {
     std::string captures;  ///< <root>/<name>.out, 0700
     std::string ctlSocket() const { return shared + "/ctl.sock"; }
     std::string apiSocket() const { return shared + "/api.sock"; }
+    /// For an engine that writes none.
+    std::string hostsFile() const { return captures + "/hosts"; }
 };
 
 /// A file for one captured stream: the guest's end appends, ours reads.
@@ -56,6 +58,9 @@ class RunDirs {
     std::string root_;
     Random* random_;
 };
+
+/// Writes the sandbox's /etc/hosts to `hostsFile()`: its own names are all that it can resolve.
+Status writeHosts(const RunDir& dir);
 
 /// Creates `<captures>/<name>`.
 Result<CaptureFile> makeCapture(const RunDir& dir, const std::string& name);

@@ -20,24 +20,41 @@ json::Object bindMount(const std::string& source, const std::string& target, boo
             {"BindOptions", json::Object{{"Propagation", "rprivate"}, {"NonRecursive", true}}}};
 }
 
+bool covered(const ContainerPlan& plan, std::string_view path) {
+    if (plan.places != nullptr &&
+        std::find(plan.places->begin(), plan.places->end(), path) != plan.places->end())
+        return true;
+    return std::any_of(plan.mounts->begin(), plan.mounts->end(),
+                       [&](const auto& m) { return m.target == path; });
+}
+
+/// A directory with nothing in it, and no room for anything.
+json::Object emptyPlace(const std::string& target) {
+    return {{"Type", "tmpfs"},
+            {"Target", target},
+            {"ReadOnly", true},
+            {"TmpfsOptions", json::Object{{"SizeBytes", 4096}}}};
+}
+
 json::Array mountList(const ContainerPlan& plan) {
     json::Array out{bindMount(plan.guest_dir, "/aegis/bin", true),
                     bindMount(plan.run.shared, "/aegis/run", true)};
     for (const auto& mount : *plan.mounts)
         out.push_back(bindMount(mount.source, mount.target, mount.read_only));
+    // Without a network of the engine's there is no file of the engine's either.
+    if (!covered(plan, "/etc") && !covered(plan, "/etc/hosts"))
+        out.push_back(bindMount(plan.run.hostsFile(), "/etc/hosts", true));
     // An image's VOLUME would become a writable place of unlimited size, and stay behind. The
     // engine cannot be told to forget it, but what is mounted at its path wins: an empty read-only
     // tmpfs (anonymous volumes cannot be read-only, named ones do not go with the container).
     for (const auto& path : plan.image->volumes) {
-        const bool covered = path == "/tmp" || path.starts_with("/aegis") ||
-                             std::any_of(plan.mounts->begin(), plan.mounts->end(),
-                                         [&](const auto& m) { return m.target == path; });
-        if (!covered)
-            out.push_back(json::Object{{"Type", "tmpfs"},
-                                       {"Target", path},
-                                       {"ReadOnly", true},
-                                       {"TmpfsOptions", json::Object{{"SizeBytes", 4096}}}});
+        if (path != "/tmp" && !path.starts_with("/aegis") && !covered(plan, path))
+            out.push_back(emptyPlace(path));
     }
+    // The root cannot be written to later on: the engine makes the directories.
+    if (plan.places != nullptr)
+        for (const auto& place : *plan.places)
+            out.push_back(emptyPlace(place));
     return out;
 }
 
@@ -45,7 +62,7 @@ json::Object hostConfig(const ContainerPlan& plan) {
     const auto& spec = *plan.spec;
     const std::int64_t millicores = std::min(spec.cpu_millicores, plan.host_cpus * 1000);
     json::Object host{
-        {"NetworkMode", plan.network_mode},
+        {"NetworkMode", "none"},
         {"ReadonlyRootfs", true},
         {"Privileged", false},
         {"CapDrop", json::Array{"ALL"}},
@@ -65,18 +82,27 @@ json::Object hostConfig(const ContainerPlan& plan) {
         {"Ulimits", json::Array{json::Object{{"Name", "nofile"}, {"Soft", 1024}, {"Hard", 4096}},
                                 json::Object{{"Name", "core"}, {"Soft", 0}, {"Hard", 0}}}},
         {"Mounts", mountList(plan)}};
-    const bool tmp_is_volume = std::any_of(plan.mounts->begin(), plan.mounts->end(),
-                                           [](const auto& m) { return m.target == "/tmp"; });
-    if (!tmp_is_volume)
+    if (!covered(plan, "/tmp"))
         host["Tmpfs"] = json::Object{
             {"/tmp", fmt::format("rw,exec,nosuid,nodev,mode=1777,size={}", spec.tmp_bytes)}};
     return host;
 }
 
+json::Object labels(const ContainerPlan& plan) {
+    const auto& spec = *plan.spec;
+    if (plan.places != nullptr)
+        return {{kLabelNode, plan.node.str()}, {kLabelWarm, "1"}, {kLabelRun, plan.run.name}};
+    return {{kLabelNode, plan.node.str()},
+            {kLabelExecution, spec.id.execution.str()},
+            {kLabelSandbox, fmt::format("{}", spec.id.ordinal)},
+            {kLabelIteration, fmt::format("{}", spec.iteration)},
+            {kLabelAgent, spec.agent_name},
+            {kLabelRun, plan.run.name}};
+}
+
 }  // namespace
 
 json::Object containerConfig(const ContainerPlan& plan) {
-    const auto& spec = *plan.spec;
     return {{"Image", plan.image->id},
             {"Hostname", "aegis"},
             {"User", "1000:1000"},
@@ -89,15 +115,12 @@ json::Object containerConfig(const ContainerPlan& plan) {
             {"AttachStderr", false},
             {"Tty", false},
             {"OpenStdin", false},
-            {"NetworkDisabled", false},
+            // With it the engine leaves networks alone: a fresh network namespace with nothing but
+            // loopback all the same, without two more starts of dockerd itself for each container.
+            {"NetworkDisabled", true},
             {"StopTimeout", 0},
             {"Healthcheck", json::Object{{"Test", json::Array{"NONE"}}}},
-            {"Labels", json::Object{{kLabelNode, plan.node.str()},
-                                    {kLabelExecution, spec.id.execution.str()},
-                                    {kLabelSandbox, fmt::format("{}", spec.id.ordinal)},
-                                    {kLabelIteration, fmt::format("{}", spec.iteration)},
-                                    {kLabelAgent, spec.agent_name},
-                                    {kLabelRun, plan.run.name}}},
+            {"Labels", labels(plan)},
             {"HostConfig", hostConfig(plan)}};
 }
 

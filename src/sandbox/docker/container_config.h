@@ -18,6 +18,8 @@ inline constexpr const char* kLabelSandbox = "aegis.sandbox";  ///< the ordinal
 inline constexpr const char* kLabelIteration = "aegis.iteration";
 inline constexpr const char* kLabelAgent = "aegis.agent";
 inline constexpr const char* kLabelRun = "aegis.run";  ///< the run directory's name
+inline constexpr const char* kLabelWarm =
+    "aegis.warm";  ///< "1": started ahead, for whom is not said
 
 /// Below this the engine's own threads that set a container up do not fit; the limit is lowered to
 /// the manifest's once they are gone.
@@ -31,7 +33,8 @@ struct ContainerPlan {
     RunDir run;
     std::string guest_dir;  ///< holds init and bootstrap.py
     int host_cpus = 1;
-    std::string network_mode = "none";
+    /// Set for a container that is nobody's yet: where volumes will be mounted once it is.
+    const std::vector<std::string>* places = nullptr;
 };
 
 /// The body of `POST /containers/create`: everything in one call. Pure.

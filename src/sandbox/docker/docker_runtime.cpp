@@ -24,8 +24,11 @@ constexpr std::int64_t kSweepMs = 60'000;
 constexpr std::int64_t kStopMs = 10'000;
 constexpr std::size_t kMaxQueue = 10'000;
 constexpr int kSweepRounds = 3;
+constexpr std::int64_t kExpireMs = 5'000;
 
 Deadline inMs(std::int64_t ms) { return Deadline::in(os::systemClock().boot(), ms); }
+
+int hostCpus() { return static_cast<int>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN))); }
 
 Status checkGuestDir(const std::string& dir) {
     if (!dir.starts_with('/'))
@@ -63,20 +66,28 @@ struct DockerRuntime::Impl {
           run_dirs(std::move(dirs)),
           pool(options.threads, kMaxQueue),
           janitor(engine),
+          warm({options.warm_size, options.warm_max_idle_ms},
+               {options.node, options.guest_dir, hostCpus(), engine, run_dirs, janitor}),
           sandboxes(reactor),
           context{options.node,
                   options.guest_dir,
-                  static_cast<int>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN))),
+                  hostCpus(),
                   engine,
                   images,
                   janitor,
+                  warm,
                   {"docker", options.listeners, run_dirs, reactor, pool, roots,
-                   [this](const ports::SandboxId& id) { sandboxes.erase(id); }}} {}
+                   [this](const ports::SandboxId& id) { sandboxes.erase(id); }}} {
+        if (!warm.offered()) return;
+        images.watch();
+        reactor.post([this] { expireWarm(); });
+    }
 
     // The reactor's thread ends first, then those that post to it; its object goes last.
     ~Impl() { reactor.stop(); }
 
     Status removeContainers(const std::vector<ContainerSummary>& stale, Deadline deadline);
+    void expireWarm();
 
     const NodeId node;
     Engine engine;
@@ -86,9 +97,16 @@ struct DockerRuntime::Impl {
     Reactor reactor;
     os::WorkerPool pool;
     Janitor janitor;
+    WarmContainers warm;
     SandboxTable sandboxes;
     DockerContext context;
 };
+
+/// On the reactor's thread.
+void DockerRuntime::Impl::expireWarm() {
+    warm.expire();
+    reactor.at(inMs(kExpireMs), [this] { expireWarm(); });
+}
 
 Status DockerRuntime::Impl::removeContainers(const std::vector<ContainerSummary>& stale,
                                              Deadline deadline) {
@@ -123,7 +141,12 @@ DockerRuntime::DockerRuntime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)
 
 DockerRuntime::~DockerRuntime() {
     const auto deadline = inMs(kStopMs);
+    // An engine that hangs does not keep the daemon: at the deadline its calls end.
+    impl_->reactor.post([impl = impl_.get(), deadline] {
+        impl->reactor.at(deadline, [impl] { impl->engine.stop(); });
+    });
     auto closed = impl_->sandboxes.closeAll({}, deadline);
+    impl_->warm.stop();
     if (closed) closed = available();  // else there is nothing to wait for
     if (closed) closed = impl_->janitor.drain(deadline);
     if (!closed)
@@ -133,6 +156,8 @@ DockerRuntime::~DockerRuntime() {
 }
 
 Engine& DockerRuntime::engine() { return impl_->engine; }
+
+std::size_t DockerRuntime::warmReady() { return impl_->warm.ready(); }
 
 Status DockerRuntime::available() {
     auto version = impl_->engine.version(inMs(kAvailableMs));
@@ -165,9 +190,13 @@ Result<os::Fd> DockerRuntime::root(const ports::SandboxId& id) { return impl_->r
 Status DockerRuntime::sweep(const std::set<ports::SandboxId>& keep) {
     const auto deadline = inMs(kSweepMs);
     AEGIS_CHECK(impl_->sandboxes.closeAll(keep, deadline));
+    impl_->warm.clear();
     AEGIS_CHECK(available());  // else nothing more can be done, and need not be waited for
     AEGIS_CHECK(impl_->janitor.drain(deadline));
+    // Those that were started ahead do not say for whom they work.
     std::set<std::string> kept_dirs;
+    for (const auto& [id, run] : impl_->sandboxes.snapshot())
+        if (!run.empty()) kept_dirs.insert(run);
     // Again until nothing is found: the engine may still be finishing what an earlier daemon asked
     // for.
     for (int round = 0; round < kSweepRounds; ++round) {
@@ -178,7 +207,8 @@ Status DockerRuntime::sweep(const std::set<ports::SandboxId>& keep) {
         for (const auto& container : containers) {
             const auto id = sandboxOf(container);
             const auto run = container.labels.find(kLabelRun);
-            if (!id || !keep.contains(*id))
+            const bool known = run != container.labels.end() && kept_dirs.contains(run->second);
+            if (!known && (!id || !keep.contains(*id)))
                 stale.push_back(container);
             else if (run != container.labels.end())
                 kept_dirs.insert(run->second);
@@ -186,8 +216,6 @@ Status DockerRuntime::sweep(const std::set<ports::SandboxId>& keep) {
         if (stale.empty()) break;
         AEGIS_CHECK(impl_->removeContainers(stale, deadline));
     }
-    for (const auto& [id, run] : impl_->sandboxes.snapshot())
-        if (!run.empty()) kept_dirs.insert(run);
     return impl_->run_dirs.sweep(kept_dirs);
 }
 

@@ -17,8 +17,10 @@ struct DockerOptions {
     /// Absolute; holds `init` and `bootstrap.py`, readable by everybody. Seen as /aegis/bin.
     std::string guest_dir;
     ports::GuestListenerFactory listeners;
-    std::string run_base;     ///< replaces /run/aegis and its fallbacks when not empty
-    std::size_t threads = 8;  ///< for calls of the engine
+    std::string run_base;       ///< replaces /run/aegis and its fallbacks when not empty
+    std::size_t threads = 8;    ///< for calls of the engine
+    std::size_t warm_size = 0;  ///< containers started ahead, of each shape; 0: none
+    std::int64_t warm_max_idle_ms = 600'000;
 };
 
 /// The Runtime over Docker Engine's API on its unix socket: one fresh container per sandbox,
@@ -26,6 +28,8 @@ struct DockerOptions {
 /// made. Threads: one that waits on all sandboxes, `threads` for calls of the engine, one that
 /// cleans up; sinks and `done` callbacks run on the first. The destructor kills what runs (at most
 /// 10 s).
+///
+/// Where containers are started ahead, a sandbox of a shape that was there before finds one ready.
 ///
 /// After start(), a sandbox that is closed early still tells its sink: failed() with kCancelled, or
 /// ended() with `died`, before close() reports.
@@ -50,6 +54,8 @@ class DockerRuntime final : public ports::Runtime {
 
     /// For importing images.
     Engine& engine();
+    /// How many containers wait for a sandbox.
+    std::size_t warmReady();
 
   private:
     struct Impl;

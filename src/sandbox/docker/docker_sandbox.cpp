@@ -3,8 +3,10 @@
 
 #include <fmt/format.h>
 
+#include "base/log.h"
 #include "os/clock.h"
 #include "sandbox/common/mounts.h"
+#include "sandbox/docker/late_mounts.h"
 
 namespace aegis::sandbox {
 namespace {
@@ -27,18 +29,23 @@ void DockerSandbox::prepare() {
     auto prepared = std::make_shared<Prepared>();  // shared: posted tasks must be copyable
     if (auto made = prepareContainer(*prepared); !made) prepared->error = std::move(made.error());
     const bool go_on = !prepared->error;
+    const bool warm = prepared->peer.has_value();
     const auto container = prepared->container;
     context_.guest.reactor.post(
         [self = self<DockerSandbox>(), prepared] { self->onPrepared(*prepared); });
     if (!go_on) return;
-    // The reactor already listens: PID 1 may connect before the engine has answered.
-    const bool tried = !abandoned_;
-    auto started =
-        tried ? context_.engine.startContainer(container, deadline_.earlier(inMs(kEngineMs)))
-              : Status(ErrorCode::kCancelled, "closed");
-    context_.guest.reactor.post([self = self<DockerSandbox>(), tried, started]() mutable {
-        self->onEngineStarted(std::move(started), tried);
-    });
+    if (!warm) {
+        // The reactor already listens: PID 1 may connect before the engine has answered.
+        const bool tried = !abandoned_;
+        auto started =
+            tried ? context_.engine.startContainer(container, deadline_.earlier(inMs(kEngineMs)))
+                  : Status(ErrorCode::kCancelled, "closed");
+        context_.guest.reactor.post([self = self<DockerSandbox>(), tried, started]() mutable {
+            self->onEngineStarted(std::move(started), tried);
+        });
+    }
+    // Not before: it would slow this one down.
+    if (shape_) context_.warm.restock(*shape_);
 }
 
 Status DockerSandbox::prepareContainer(Prepared& prepared) {
@@ -46,23 +53,48 @@ Status DockerSandbox::prepareContainer(Prepared& prepared) {
     AEGIS_TRY(prepared.image,
               context_.images.resolve(spec_.image, spec_.image_pull_policy, deadline_));
     if (abandoned_) return {ErrorCode::kCancelled, "closed"};
-    AEGIS_CHECK(makeRun(prepared.run));
-    return makeContainer(prepared);
-}
-
-Status DockerSandbox::makeContainer(Prepared& prepared) {
-    auto mounts = resolveMounts(spec_);
+    auto mounts = openMounts(spec_);
     if (!mounts) {
         prepared.fatal = false;
         return std::move(mounts.error());
     }
-    const ContainerPlan plan{&spec_,
-                             context_.node,
-                             &prepared.image,
-                             &*mounts,
-                             *prepared.run.dir,
-                             context_.guest_dir,
-                             context_.host_cpus};
+    if (takeWarm(prepared, *mounts)) return {};
+    AEGIS_CHECK(makeRun(prepared.run));
+    AEGIS_CHECK(writeHosts(*prepared.run.dir));
+    return makeContainer(prepared, *mounts);
+}
+
+bool DockerSandbox::takeWarm(Prepared& prepared, const std::vector<OpenMount>& mounts) {
+    if (!context_.warm.offered()) return false;
+    shape_ = shapeOf(spec_, prepared.image, mounts);
+    if (!shape_) return false;
+    auto warm = context_.warm.take(*shape_);
+    if (!warm) return false;
+    auto ready = mounts.empty() ? Status{} : mountInto(warm->peer.pidfd, mounts);
+    Run run;
+    run.dir = warm->run;
+    if (ready) ready = makeRun(run);
+    if (!ready) {
+        log(LogLevel::kWarn, "a container that was started ahead cannot be used",
+            {{"container", warm->id}, {"error", ready.error().message}});
+        context_.warm.refuse(*shape_, std::move(*warm));
+        return false;
+    }
+    prepared.run = std::move(run);
+    prepared.container = std::move(warm->id);
+    prepared.peer = std::move(warm->peer);
+    return true;
+}
+
+Status DockerSandbox::makeContainer(Prepared& prepared, const std::vector<OpenMount>& mounts) {
+    const auto paths = hostMounts(mounts);
+    const ContainerPlan plan{.spec = &spec_,
+                             .node = context_.node,
+                             .image = &prepared.image,
+                             .mounts = &paths,
+                             .run = *prepared.run.dir,
+                             .guest_dir = context_.guest_dir,
+                             .host_cpus = context_.host_cpus};
     const auto name = fmt::format("aegis-{}-{}-{}", spec_.id.execution.str(), spec_.id.ordinal,
                                   prepared.run.dir->name);
     // Until the engine has answered, the container may or may not exist, under this name.
@@ -88,6 +120,10 @@ void DockerSandbox::onPrepared(Prepared& prepared) {
     if (prepared.error) {
         if (dying_) return destroy();
         return fail(std::move(*prepared.error), prepared.fatal);
+    }
+    if (prepared.peer) {
+        warm_ = engine_started_ = start_tried_ = true;
+        return adopt(std::move(*prepared.peer));
     }
     engine_busy_ = true;
     listen();
@@ -143,7 +179,7 @@ GuestSandbox::Verdict DockerSandbox::judge(const CtlPeer& peer) const {
 }
 
 void DockerSandbox::beforePayload() {
-    if (spec_.pids + 1 < kPidsToStart && spec_.pids > 0) {
+    if (!warm_ && spec_.pids + 1 < kPidsToStart && spec_.pids > 0) {
         // The limit that let the engine set the container up is lowered before any foreign code
         // runs.
         if (!engine_started_) return;

@@ -9,6 +9,7 @@
 #include "sandbox/docker/engine.h"
 #include "sandbox/docker/images.h"
 #include "sandbox/docker/janitor.h"
+#include "sandbox/docker/warm.h"
 
 namespace aegis::sandbox {
 
@@ -20,14 +21,16 @@ struct DockerContext {
     Engine& engine;
     Images& images;
     Janitor& janitor;
+    WarmContainers& warm;
     GuestContext guest;
 };
 
 /// A sandbox that is a container. Calls of the engine run in the pool and report back.
 ///
-/// The order: image, directories and sockets, create, start; PID 1 connects (it may be before
-/// /start has answered) and is checked against the container. Where no pid was ever learnt, death
-/// is proven by the engine having removed the container.
+/// The order: image, volumes; then a container that was started ahead for sandboxes of this shape
+/// gets the volumes and is taken over. If there is none: directories and sockets, create, start;
+/// PID 1 connects (it may be before /start has answered) and is checked against the container.
+/// Where no pid was ever learnt, death is proven by the engine having removed the container.
 class DockerSandbox final : public GuestSandbox {
   public:
     DockerSandbox(DockerContext& context, ports::SandboxSpec spec, Deadline deadline,
@@ -50,8 +53,9 @@ class DockerSandbox final : public GuestSandbox {
     struct Prepared {
         ImageInfo image;
         Run run;
-        std::string container;       ///< id, or the name if the engine did not answer
-        std::optional<Error> error;  ///< set: it went no further
+        std::string container;        ///< id, or the name if the engine did not answer
+        std::optional<CtlPeer> peer;  ///< PID 1 of one that was started ahead
+        std::optional<Error> error;   ///< set: it went no further
         bool fatal = true;
     };
     struct Autopsy {
@@ -60,7 +64,8 @@ class DockerSandbox final : public GuestSandbox {
 
     // In the pool.
     Status prepareContainer(Prepared& prepared);
-    Status makeContainer(Prepared& prepared);
+    bool takeWarm(Prepared& prepared, const std::vector<OpenMount>& mounts);
+    Status makeContainer(Prepared& prepared, const std::vector<OpenMount>& mounts);
 
     // On the reactor's thread.
     void onPrepared(Prepared& prepared);
@@ -72,6 +77,8 @@ class DockerSandbox final : public GuestSandbox {
     bool engine_busy_ = false;     // /start has not answered
     bool engine_started_ = false;  // it has, with success
     bool start_tried_ = false;     // /start was, or may have been, sent
+    bool warm_ = false;            // it was started ahead, with all of its limits
+    std::optional<Shape> shape_;   // the pool's
     std::string container_;
 };
 

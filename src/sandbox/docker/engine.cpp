@@ -8,6 +8,7 @@
 #include <charconv>
 #include <map>
 
+#include "os/clock.h"
 #include "os/files.h"
 #include "sandbox/common/one_line.h"
 #include "sandbox/docker/engine_answers.h"
@@ -18,6 +19,7 @@ namespace aegis::sandbox {
 namespace {
 
 constexpr int kOldestMinor = 41;
+constexpr std::int64_t kVersionMs = 2'000;
 constexpr std::size_t kMaxIdle = 16;
 constexpr std::size_t kUploadPiece = 1 << 20;
 constexpr std::size_t kMaxProgressLine = 256 << 10;
@@ -266,6 +268,28 @@ Result<std::string> Engine::loadImage(const std::string& path, Deadline deadline
     if (loaded.empty())
         return {ErrorCode::kInvalid, path + ": holds no image", "make it with `docker save`"};
     return loaded;
+}
+
+Status Engine::watchImages(const std::function<void()>& changed) {
+    AEGIS_TRY(auto version_prefix, prefix(Deadline::in(os::systemClock().boot(), kVersionMs)));
+    const json::Object filters{{"type", json::Array{"image"}}};
+    const auto request = makeRequest(
+        "GET", version_prefix + "/events?filters=" + wire::percentEncode(json::dump(filters)));
+    bool accepted = false;
+    Lease lease(*this);
+    auto response = (*lease).stream(
+        request, Deadline::never(),
+        [&](const wire::ResponseHead& head) {
+            accepted = head.status == 200;
+            if (accepted) changed();
+            return accepted;
+        },
+        [&](std::string_view) {
+            changed();
+            return true;
+        });
+    if (!response) return transportError(std::move(response.error()));
+    return {};
 }
 
 Status Engine::removeImage(const std::string& reference, Deadline deadline) {

@@ -74,6 +74,10 @@ class Engine {
     /// Loads a `docker save` archive; returns the first name in it, or its id.
     Result<std::string> loadImage(const std::string& path, Deadline deadline);
 
+    /// Blocks and calls `changed` once at the beginning and whenever the engine's images have
+    /// changed, until the connection ends or stop().
+    Status watchImages(const std::function<void()>& changed);
+
     /// Its name, and what no other name needs. kNotFound, kConflict (a container uses it).
     Status removeImage(const std::string& reference, Deadline deadline);
 

@@ -12,6 +12,8 @@ namespace aegis::sandbox {
 namespace {
 
 constexpr std::string_view kManaged = "aegis/";
+constexpr std::chrono::seconds kListenAgain{1};
+constexpr std::size_t kMaxKnown = 1024;
 
 bool isArchive(std::string_view image) { return image.ends_with(".tar"); }
 
@@ -44,6 +46,52 @@ Result<std::string> identity(const std::string& path) {
 
 }  // namespace
 
+Images::~Images() {
+    {
+        std::lock_guard lock(known_mutex_);
+        stopping_ = true;
+    }
+    wake_.notify_all();
+    if (listener_.joinable()) listener_.join();
+}
+
+void Images::watch() {
+    if (!listener_.joinable()) listener_ = std::thread([this] { listen(); });
+}
+
+void Images::listen() {
+    std::unique_lock lock(known_mutex_);
+    while (!stopping_) {
+        lock.unlock();
+        // An absent engine is told to whoever needs it.
+        static_cast<void>(engine_.watchImages([this] { forget(true); }));
+        forget(false);
+        lock.lock();
+        wake_.wait_for(lock, kListenAgain, [this] { return stopping_; });
+    }
+}
+
+void Images::forget(bool listening) {
+    std::lock_guard lock(known_mutex_);
+    ++changes_;
+    listening_ = listening;
+    known_.clear();
+}
+
+Result<ImageInfo> Images::inspect(const std::string& image, Deadline deadline) {
+    std::uint64_t changes = 0;
+    {
+        std::lock_guard lock(known_mutex_);
+        if (auto known = known_.find(image); known != known_.end()) return known->second;
+        changes = changes_;
+    }
+    auto info = engine_.inspectImage(image, deadline);
+    std::lock_guard lock(known_mutex_);
+    if (info && listening_ && changes == changes_ && known_.size() < kMaxKnown)
+        known_[image] = *info;
+    return info;
+}
+
 Result<std::string> Images::loadArchive(const std::string& path, Deadline deadline) {
     AEGIS_TRY(const auto key, identity(path));
     std::lock_guard lock(mutex_);
@@ -66,7 +114,7 @@ Result<ImageInfo> Images::resolve(const std::string& image, const std::string& p
     }
     const bool always = policy == "Always" && mayPull(image, policy);
     if (!always) {
-        auto info = engine_.inspectImage(image, deadline);
+        auto info = inspect(image, deadline);
         if (info || info.error().code != ErrorCode::kNotFound) return info;
         if (!mayPull(image, policy)) return missing(image);
     }
@@ -84,8 +132,8 @@ Result<ImageInfo> Images::resolve(const std::string& image, const std::string& p
 
 Result<ports::ImageFacts> Images::check(const std::string& image, const std::string& policy,
                                         Deadline deadline) {
-    auto info = isArchive(image) ? resolve(image, policy, deadline)
-                                 : engine_.inspectImage(image, deadline);
+    auto info =
+        isArchive(image) ? resolve(image, policy, deadline) : engine_.inspectImage(image, deadline);
     if (info) return ports::ImageFacts{.declares_command = info->declares_command};
     if (info.error().code != ErrorCode::kNotFound || isArchive(image))
         return std::move(info.error());

@@ -137,6 +137,7 @@ TEST_F(ConfigTest, DeniesByDefault) {
     const auto value = host();
     EXPECT_EQ(json::getString(config, "User"), "1000:1000");
     EXPECT_EQ(json::getString(value, "NetworkMode"), "none");
+    EXPECT_TRUE(json::getBool(config, "NetworkDisabled"));
     EXPECT_TRUE(json::getBool(value, "ReadonlyRootfs"));
     EXPECT_EQ(json::dump(*json::find(value, "CapDrop")), R"(["ALL"])");
     EXPECT_EQ(json::getInt(value, "NanoCpus"), 1'500'000'000);
@@ -171,6 +172,10 @@ TEST_F(ConfigTest, MountsAreBindsAndImageVolumesReadOnly) {
     EXPECT_EQ(mountAt("/tmp"), nullptr) << "the tmpfs covers it";
     EXPECT_TRUE(json::getBool(*mountAt("/aegis/run"), "ReadOnly"));
     EXPECT_TRUE(json::getBool(*mountAt("/aegis/bin"), "ReadOnly"));
+    ASSERT_NE(mountAt("/etc/hosts"), nullptr);
+    EXPECT_TRUE(json::getBool(*mountAt("/etc/hosts"), "ReadOnly"));
+    mounts = {{"/v/1", "/etc", false}};
+    EXPECT_EQ(mountAt("/etc/hosts"), nullptr) << "a volume decides what is in it";
 }
 
 TEST_F(ConfigTest, EnvironmentIsTheImagesThenOurs) {
