@@ -644,7 +644,7 @@ def read_prompt(argv):
     return raw.decode("utf-8", "replace")
 
 
-def standby(fd):
+def standby(fd, rename=None):
     """Waits for the job that comes on this socket, then is what main() is for it: one datagram with
     working directory, prompt and environment, each but the last ended by a NUL; with it the
     descriptor of a stdin, if there is one. No job comes: nothing to do."""
@@ -662,6 +662,8 @@ def standby(fd):
     for variable in variables:
         name, _, value = variable.partition(b"=")
         posix.environ[name] = value
+    if rename:
+        rename("python3")  # it is what it does, not what it was forked from
     sys.argv = ["bootstrap", prompt.decode(sys.getfilesystemencoding(), "surrogateescape")]
     posix.chdir(cwd)
     main()

@@ -225,7 +225,7 @@ class Node:
                         names.add(comm.read().strip())
         except OSError:
             return False
-        return group.name.startswith("stem-") and names == {"aegis-template"}
+        return group.name.startswith("stem-") and "aegis-template" in names
 
     @staticmethod
     def exists(container):
@@ -236,8 +236,12 @@ class Node:
     def sockets(self):
         """What lies in the node's directory of guest sockets."""
         base = os.path.join(RUN_DIR, self.node_id() or "none")
-        return [os.path.join(at, name) for where in (base, base + "-process")
-                for at, dirs, files in os.walk(where) for name in dirs + files]
+        found = [os.path.join(at, name) for where in (base, base + "-process")
+                 for at, dirs, files in os.walk(where) for name in dirs + files]
+        # Of one that waits there is nothing but the socket of its first process.
+        waiting = {p[:-len("/ctl.sock")] for p in found if p.endswith("/ctl.sock")
+                   and "-process/" in p and p.replace("ctl.sock", "api.sock") not in found}
+        return [p for p in found if p.removesuffix("/ctl.sock").removesuffix(".out") not in waiting]
 
     def mounts(self):
         with open("/proc/self/mounts", encoding="utf-8") as f:

@@ -88,7 +88,7 @@ class GuestFixture : public ::testing::Test {
                "def main():\n"
                "    code = sys.stdin.read() if sys.argv[1] == '-' else sys.argv[1]\n"
                "    exec(code, {})\n"
-               "def standby(fd):\n"
+               "def standby(fd, rename=None):\n"
                "    import posix, _socket\n"
                "    data, fds, _, _ = _socket.socket(fileno=fd).recvmsg(1 << 18, 64)\n"
                "    if fds: posix.dup2(int.from_bytes(fds[0][2][:4], 'little'), 0)\n"

@@ -74,9 +74,10 @@ std::string workingDirectory(const ports::SandboxSpec& spec, const ImageDefaults
 std::vector<std::string> templateCommand() {
     // Whatever is imported here is there in every sandbox; what the collector has seen stays
     // shared.
-    return managedBootstrap(fmt::format(
-        "import gc, select, _aegis_template; gc.freeze(); _aegis_template.serve({}); {}",
-        proto::launch::kTemplateFd, standby()));
+    return managedBootstrap(
+        fmt::format("import gc, select, _aegis_template as t; gc.freeze(); t.serve({}); "
+                    "bootstrap.standby({}, t.rename)",
+                    proto::launch::kTemplateFd, proto::ctl::kJobFd));
 }
 
 Result<std::string> prepareMessage(const ImageDefaults& image) {
