@@ -206,7 +206,8 @@ def processes(node):
     for group in node.groups():
         for base in ("memory", "pids", "cpu", ""):
             path = os.path.join("/sys/fs/cgroup", base, "aegis", node.node_id(), group)
-            with contextlib.suppress(FileNotFoundError), \
+            # A group that goes while it is read says ENODEV.
+            with contextlib.suppress(OSError), \
                     open(os.path.join(path, "cgroup.procs"), encoding="ascii") as f:
                 out |= {int(pid) for pid in f.read().split()}
     return out

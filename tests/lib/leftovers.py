@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import re
+import time
 
 from node import TERMINAL, Node, agent, wait_until, workspace
 
@@ -28,6 +29,7 @@ KEPT = {name: value for name, value in workspace(storage_class="persistent").ite
 KEPT_THREADS = 32
 # Empty volumes of the one size that is in use, which the daemon keeps (volume/ready.cpp).
 READY_VOLUMES = 4
+PATIENCE = 180
 # Name, expected end, manifest. The last word of a task picks the script's answer.
 KINDS = (
     ("plain", "completed", {"execution": ONCE}),
@@ -130,18 +132,21 @@ class Soak:
 
     def follow(self, execution, until):
         """Reads an execution's stream up to an event of one of these types; its name."""
+        patience = time.monotonic() + PATIENCE
         connection = http.client.HTTPConnection("127.0.0.1", self.node.port, timeout=60)
         try:
             connection.request("GET", f"/v1/executions/{execution}/stream")
             answer = connection.getresponse()
-            for line in answer:
+            for line in answer:  # also while nothing happens: the daemon sends comments
+                if time.monotonic() > patience:
+                    break
                 if line.startswith(b"data:"):
                     name = json.loads(line[5:])["type"]
                     if name in until or name.removeprefix("Execution").lower() in TERMINAL:
                         return name
         finally:
             connection.close()
-        raise AssertionError(f"the stream of {execution} ended before it did")
+        raise AssertionError(f"{execution} has not ended: {self.node.record(execution)['status']}")
 
     def one(self, number):
         """Runs one execution to its end; AssertionError if that is not the one of its kind."""
