@@ -188,6 +188,9 @@ print(json.dumps({
   'cgroup': sorted({l.rstrip('\n').split(':', 2)[2] for l in open('/proc/self/cgroup')
                     if any(c in l.split(':')[1].split(',') for c in ('memory', 'cpu', 'pids'))
                     or l.startswith('0::')}),
+  'mounts': sorted({p for p in (l.split()[4] for l in open('/proc/self/mountinfo'))
+                    if not p.startswith(('/proc/', '/dev/'))}),
+  'exe': refused(lambda: open('/proc/self/exe', 'r+b').close()),
   'localhost': socket.gethostbyname('localhost'),
   'openpty': len(os.openpty()), 'shm': not refused(lambda: open('/dev/shm/x', 'w').close()),
   'null': open('/dev/null', 'w').write('x')}))
@@ -205,6 +208,8 @@ print(json.dumps({
     EXPECT_EQ(said["environ"], "[]");
     EXPECT_EQ(said["host"], "\"aegis\"");
     EXPECT_EQ(said["pids"], "2");
+    EXPECT_EQ(said["mounts"], R"(["/","/aegis/bin","/aegis/run","/dev","/proc","/tmp"])");
+    EXPECT_EQ(said["exe"], std::to_string(EROFS));
     EXPECT_EQ(said["localhost"], "\"127.0.0.1\"");
     EXPECT_EQ(said["openpty"], "2");
     EXPECT_EQ(said["shm"], "true");
