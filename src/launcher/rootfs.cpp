@@ -25,6 +25,8 @@ using proto::launch::Mount;
 
 constexpr std::uint64_t kSafe = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 constexpr std::uint64_t kSharedMemoryBytes = 4 << 20;
+// Of the few thousand that all of the host's sandboxes share.
+constexpr int kTerminals = 32;
 // An empty directory to build in: the launcher's, and a template's.
 constexpr const char* kScratch = "/scratch";
 constexpr const char* kTemplateScratch = "/aegis/scratch";
@@ -162,11 +164,13 @@ Status maskProc(int root) {
 Status mountKernelViews(int root) {
     AEGIS_TRY(const os::Fd dev, os::cloneTreeAt(AT_FDCWD, "/dev", 0));
     AEGIS_CHECK(attachAt(dev, root, "/dev"));
-    AEGIS_TRY(
-        const os::Fd pts,
-        os::newFileSystem(
-            "devpts", {{"newinstance", ""}, {"ptmxmode", "0666"}, {"mode", "0620"}, {"gid", "5"}},
-            MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC));
+    AEGIS_TRY(const os::Fd pts, os::newFileSystem("devpts",
+                                                  {{"newinstance", ""},
+                                                   {"ptmxmode", "0666"},
+                                                   {"mode", "0620"},
+                                                   {"gid", "5"},
+                                                   {"max", fmt::format("{}", kTerminals)}},
+                                                  MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC));
     AEGIS_CHECK(attachAt(pts, root, "/dev/pts"));
     AEGIS_TRY(const os::Fd shm,
               os::newFileSystem("tmpfs",

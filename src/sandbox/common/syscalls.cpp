@@ -1,6 +1,5 @@
 #include "sandbox/common/syscalls.h"
 
-#include <array>
 #include <iterator>
 
 namespace aegis::sandbox {
@@ -46,10 +45,6 @@ constexpr std::string_view kFiles[] = {"access",
                                        "getdents",
                                        "getdents64",
                                        "getxattr",
-                                       "inotify_add_watch",
-                                       "inotify_init",
-                                       "inotify_init1",
-                                       "inotify_rm_watch",
                                        "ioctl",
                                        "lchown",
                                        "lgetxattr",
@@ -132,12 +127,6 @@ constexpr std::string_view kWaiting[] = {"alarm",
                                          "futex_requeue",
                                          "getitimer",
                                          "gettimeofday",
-                                         "io_cancel",
-                                         "io_destroy",
-                                         "io_getevents",
-                                         "io_pgetevents",
-                                         "io_setup",
-                                         "io_submit",
                                          "nanosleep",
                                          "pause",
                                          "poll",
@@ -290,14 +279,13 @@ constexpr std::uint64_t kCloneNewMask = 0x7E020000;
 // PER_LINUX, and what asks for the current value.
 constexpr std::uint64_t kAskPersonality = 0xFFFFFFFF;
 
-constexpr std::array<ConditionalSyscall, 7> kConditional = {
-    {{"socket", 0, ConditionalSyscall::Test::kEqual, 1, 0},   // AF_UNIX
-     {"socket", 0, ConditionalSyscall::Test::kEqual, 2, 0},   // AF_INET
-     {"socket", 0, ConditionalSyscall::Test::kEqual, 10, 0},  // AF_INET6
-     {"socketpair", 0, ConditionalSyscall::Test::kEqual, 1, 0},
-     {"clone", 0, ConditionalSyscall::Test::kMaskedEqual, 0, kCloneNewMask},
-     {"personality", 0, ConditionalSyscall::Test::kEqual, 0, 0},
-     {"personality", 0, ConditionalSyscall::Test::kEqual, kAskPersonality, 0}}};
+// Only the lower half of an int is the kernel's.
+constexpr std::uint64_t kInt = 0xFFFFFFFF;
+
+constexpr std::uint64_t kUnix = 1, kInet = 2, kInet6 = 10;
+constexpr std::uint64_t kProtocols[] = {0, 1, 6, 17, 58};  // the usual one, ICMP, TCP, UDP, ICMPv6
+
+constexpr std::string_view kAbsent[] = {"clone3", "inotify_init", "inotify_init1", "io_setup"};
 
 }  // namespace
 
@@ -312,6 +300,18 @@ std::vector<std::string_view> allowedSyscalls() {
     return out;
 }
 
-std::span<const ConditionalSyscall> conditionalSyscalls() { return kConditional; }
+std::vector<ConditionalSyscall> conditionalSyscalls() {
+    std::vector<ConditionalSyscall> out{{"socket", {{0, kUnix, kInt}}},
+                                        {"socketpair", {{0, kUnix, kInt}}},
+                                        {"clone", {{0, 0, kCloneNewMask}}},
+                                        {"personality", {{0, 0}}},
+                                        {"personality", {{0, kAskPersonality}}}};
+    for (const auto family : {kInet, kInet6})
+        for (const auto protocol : kProtocols)
+            out.push_back({"socket", {{0, family, kInt}, {2, protocol, kInt}}});
+    return out;
+}
+
+std::span<const std::string_view> absentSyscalls() { return kAbsent; }
 
 }  // namespace aegis::sandbox

@@ -22,14 +22,15 @@ json::Object rule(json::Array names, std::string_view action = "SCMP_ACT_ALLOW")
     return {{"names", std::move(names)}, {"action", action}};
 }
 
-json::Object ruleOnArgument(const ConditionalSyscall& call) {
-    const bool masked = call.test == ConditionalSyscall::Test::kMaskedEqual;
+json::Object ruleOnArguments(const ConditionalSyscall& call) {
+    json::Array tests;
+    for (const auto& test : call.tests)
+        tests.push_back(json::Object{{"index", test.argument},
+                                     {"value", test.mask},
+                                     {"valueTwo", test.value},
+                                     {"op", "SCMP_CMP_MASKED_EQ"}});
     auto result = rule({call.name});
-    result["args"] =
-        json::Array{json::Object{{"index", call.argument},
-                                 {"value", masked ? call.mask : call.value},
-                                 {"valueTwo", masked ? call.value : std::uint64_t{0}},
-                                 {"op", masked ? "SCMP_CMP_MASKED_EQ" : "SCMP_CMP_EQ"}}};
+    result["args"] = std::move(tests);
     return result;
 }
 
@@ -39,8 +40,11 @@ std::string makeProfile() {
         allowed.emplace_back(name);
     json::Array rules{rule(std::move(allowed))};
     for (const auto& call : conditionalSyscalls())
-        rules.push_back(ruleOnArgument(call));
-    auto absent = rule({kAbsentSyscall}, "SCMP_ACT_ERRNO");
+        rules.push_back(ruleOnArguments(call));
+    json::Array names;
+    for (const auto name : absentSyscalls())
+        names.emplace_back(name);
+    auto absent = rule(std::move(names), "SCMP_ACT_ERRNO");
     absent["errnoRet"] = ENOSYS;
     rules.push_back(std::move(absent));
     return json::dump(json::Object{{"defaultAction", "SCMP_ACT_ERRNO"},

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "os/files.h"
 #include "sandbox/common/syscalls.h"
@@ -48,11 +49,13 @@ Status addRules(scmp_filter_ctx context) {
     for (const auto& call : conditionalSyscalls()) {
         const int number = numberOf(call.name);
         if (number < 0) continue;
-        const bool masked = call.test == ConditionalSyscall::Test::kMaskedEqual;
-        const scmp_arg_cmp compare{call.argument, masked ? SCMP_CMP_MASKED_EQ : SCMP_CMP_EQ,
-                                   masked ? call.mask : call.value, masked ? call.value : 0};
-        AEGIS_CHECK(check(::seccomp_rule_add_array(context, SCMP_ACT_ALLOW, number, 1, &compare),
-                          call.name));
+        std::vector<scmp_arg_cmp> tests;
+        for (const auto& test : call.tests)
+            tests.push_back({test.argument, SCMP_CMP_MASKED_EQ, test.mask, test.value});
+        AEGIS_CHECK(
+            check(::seccomp_rule_add_array(context, SCMP_ACT_ALLOW, number,
+                                           static_cast<unsigned>(tests.size()), tests.data()),
+                  call.name));
     }
     return {};
 }
@@ -76,10 +79,14 @@ Result<std::string> makeFilter(Rules rules) {
 }  // namespace
 
 Result<std::string> seccompFilter() {
-    return makeFilter([](scmp_filter_ctx context) {
-        return check(
-            ::seccomp_rule_add(context, SCMP_ACT_ERRNO(ENOSYS), numberOf(kAbsentSyscall), 0),
-            kAbsentSyscall);
+    return makeFilter([](scmp_filter_ctx context) -> Status {
+        for (const auto name : absentSyscalls()) {
+            const int number = numberOf(name);
+            if (number < 0) continue;
+            AEGIS_CHECK(
+                check(::seccomp_rule_add(context, SCMP_ACT_ERRNO(ENOSYS), number, 0), name));
+        }
+        return {};
     });
 }
 
