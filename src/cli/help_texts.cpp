@@ -146,7 +146,8 @@ std::vector<HelpText> volumeTexts() {
         {"volume files", "", {{"", "aegis volume files 3f2a91c0 /src"}}},
         {"volume cp",
          "Into a directory that exists, else under the name given. A file that exists is replaced "
-         "with --yes only; symbolic links and special files are left out.",
+         "with --yes only; symbolic links, special files and files longer than the volume are left "
+         "out.",
          {{"copy a file out", "aegis volume cp 3f2a91c0:/result.json ./result.json"},
           {"a directory", "aegis volume cp 3f2a91c0:/src ."},
           {"to stdout", "aegis volume cp 3f2a91c0:/result.json - | jq"}}},

@@ -115,7 +115,12 @@ class Copy {
             }
             auto below = fmt::format("{}/{}", from, name);
             auto target = fmt::format("{}/{}", to, name);
-            AEGIS_CHECK(type == "file" ? file(below, target) : directory(below, target, depth + 1));
+            auto done = type == "file" ? file(below, target) : directory(below, target, depth + 1);
+            if (!done && type == "file" && done.error().code == ErrorCode::kTooLarge)
+                context_.warn(fmt::format("{} is left out: {}", text::escapeControl(below),
+                                          done.error().message));
+            else if (!done)
+                return done;
         }
         return {};
     }

@@ -146,6 +146,11 @@ Status LocalService::readVolumeFile(const Principal&, const std::string& volume,
         return {ErrorCode::kInvalid,
                 fmt::format("/{}: is {}", json::toUtf8(where),
                             S_ISDIR(opened.stat.st_mode) ? "a directory" : "no regular file")};
+    // A guest can give a file any length without filling it; whoever copies it would.
+    if (static_cast<std::uint64_t>(opened.stat.st_size) > record.size_limit_bytes)
+        return {ErrorCode::kTooLarge,
+                fmt::format("/{}: has {} bytes, more than its volume can hold", json::toUtf8(where),
+                            opened.stat.st_size)};
     auto slash = where.find_last_of('/');
     auto name = slash == std::string::npos ? where : where.substr(slash + 1);
     if (!sink.begin({json::toUtf8(name), static_cast<std::uint64_t>(opened.stat.st_size)}))
