@@ -79,6 +79,8 @@ suite golden python3 tests/golden/run.py --aegis build/aegis
 suite e2e python3 tests/e2e/run.py --aegis build/aegis
 suite e2e-process python3 tests/e2e/run.py --aegis build/aegis --isolation process \
     test_sandbox test_lifecycle test_embedded
+suite escape python3 tests/escape/run.py --aegis build/aegis
+suite escape-process python3 tests/escape/run.py --aegis build/aegis --isolation process
 suite package python3 -B tests/package/run.py --build build
 
 if [[ -z ${AEGIS_SKIP_SANITIZERS:-} ]]; then

@@ -106,6 +106,7 @@ class NodeWithHosts(Node):
 
 class Egress:
     isolation = ""
+    handler = Answers
 
     @classmethod
     def setUpClass(cls):
@@ -127,7 +128,7 @@ class Egress:
 
     @classmethod
     def serve(cls, tls):
-        server = http.server.ThreadingHTTPServer((cls.address, 0), Answers)
+        server = http.server.ThreadingHTTPServer((cls.address, 0), cls.handler)
         server.daemon_threads = True
         if tls:
             cert, key = (os.path.join(cls.node.dir, n) for n in ("up.pem", "up.key"))

@@ -8,7 +8,7 @@ import unittest
 
 from case import Case
 from model import Model, call, python, tool_results, turns
-from node import IMAGES, Node, agent, base_image, example, wait_until
+from node import IMAGES, Node, agent, base_image, example, wait_until, workspace
 
 NO_ENGINE = {"docker_host": "unix:///nonexistent/docker.sock"}
 
@@ -90,25 +90,35 @@ class NoEngine(Case):
 
 
 class LongPath(unittest.TestCase):
-    def test_data_dir_of_200_characters(self):
+    """Paths of unix sockets end at 108 bytes, those of data directories do not."""
+
+    def check(self, isolation, runtime):
         model = Model()
         self.addCleanup(model.close)
-        node = Node(model.config(runtime=NO_ENGINE), env=model.env())
+        node = Node(model.config(runtime=runtime), env=model.env())
         self.addCleanup(node.close)
-        node.data_dir = os.path.join(node.dir, *["x" * 50] * 4)[:200].rstrip("/")
-        node.configure(model.config(runtime=NO_ENGINE))
-        prepare(node)
+        os.chmod(node.dir, 0o755)
+        node.data_dir = os.path.join(node.dir, "x" * (200 - len(node.dir) - 1))
+        self.assertEqual(len(node.data_dir), 200)
+        node.configure(model.config(runtime=runtime))
+        if isolation == "process":
+            prepare(node)
         node.start()
         model.script(turns([call("fs.write", path="/workspace/a", content="b"),
                             python("print(open('/workspace/a').read())")], "ok"))
-        node.deploy(agent(runtime={"isolation": "process"}, volumes=[
-            {"name": "workspace", "storage_class": "ephemeral", "mount_point": "/workspace",
-             "access_mode": "read-write", "size_limit_mb": 32, "ttl_hours": 0}]))
+        node.deploy(agent(runtime={"isolation": isolation}, volumes=[workspace()],
+                          execution={"validation": [{"type": "command", "command": ["true"]}]}))
         record = node.run("worker")
         self.assertEqual(record["status"], "completed", record["error"])
         results = tool_results(model.requests()[1])
         self.assertEqual(json.loads(results[1])["stdout"], "b\n")
         wait_until(lambda: not node.groups(), "the cgroups are gone")
+
+    def test_data_dir_of_200_characters(self):
+        self.check("process", NO_ENGINE)
+
+    def test_data_dir_of_200_characters_with_containers(self):
+        self.check("docker", {"isolation": "docker"})
 
 
 if __name__ == "__main__":

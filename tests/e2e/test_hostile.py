@@ -16,8 +16,9 @@ from node import AEGIS, Node, agent, wait_until, workspace
 BASE = "aegis/python:3.11"
 
 
-def build_image(tag, files=(), without=(), cmd=None):
-    """A small image without a build: the base image's files, less some, plus some, imported."""
+def build_image(tag, files=(), without=(), cmd=None, copies=(), nodes=()):
+    """A small image without a build: the base image's files, less some, plus some, imported.
+    `copies`: (a file of the base image, the member that shall have its content too)."""
     container = subprocess.run(["docker", "create", BASE, "true"], capture_output=True, text=True,
                                check=True).stdout.strip()
     try:
@@ -30,7 +31,14 @@ def build_image(tag, files=(), without=(), cmd=None):
             for member in old:
                 if any(member.name.startswith(prefix) for prefix in without):
                     continue
-                new.addfile(member, old.extractfile(member) if member.isreg() else None)
+                data = old.extractfile(member).read() if member.isreg() else b""
+                new.addfile(member, io.BytesIO(data))
+                for original, copy in copies:
+                    if original == member.name:
+                        copy.size = len(data)
+                        new.addfile(copy, io.BytesIO(data))
+            for node in nodes:
+                new.addfile(node)
             for name, text in files:
                 info = tarfile.TarInfo(name)
                 info.size, info.mode = len(text.encode()), 0o755

@@ -102,6 +102,47 @@ class Limits(Case):
         logs = self.node.ok("execution", "logs", record["id"]).out
         self.assertIn("out of memory", logs)
 
+    def test_out_of_memory_of_the_agent(self):
+        """Its own program is what grows: the iteration breaks, and says why."""
+        volume = workspace(storage_class="persistent")
+        del volume["ttl_hours"]
+        hog = "x = []\nwhile True: x.append(bytearray(1 << 20))"
+        manifest = agent("grower", volumes=[volume], execution={"max_iterations": 1},
+                         security={"resources": {"memory": "64Mi"}})
+        self.assertCompleted(self.run_with(
+            turns([call("fs.write", path="/workspace/hog.py", content=hog)], "ok"),
+            manifest=manifest))
+        manifest["spec"]["advanced"] = {"bootstrap_path": "/workspace/hog.py"}
+        self.node.deploy(manifest)
+        self.assertFailed(self.node.run("grower"), "out_of_memory", "64 MiB")
+
+    def test_open_files(self):
+        """1,024, which a program may raise to 4,096."""
+        code = ("import errno, os, resource\ndef fill():\n try:\n"
+                "  while True: kept.append(os.open('/dev/null', os.O_RDONLY))\n"
+                " except OSError as e: print(errno.errorcode[e.errno], kept[-1])\n"
+                "kept = []\nfill()\nprint(resource.getrlimit(resource.RLIMIT_NOFILE))\n"
+                "resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))\nfill()")
+        self.assertCompleted(self.run_with(turns([python(code)], "ok")))
+        answer = json.loads(tool_results(self.model.requests()[1])[0])
+        self.assertEqual(answer["stdout"], "EMFILE 1023\n(1024, 4096)\nEMFILE 4095\n", answer)
+
+    def test_output(self):
+        """Of a command the tail is kept, of the agent's own program the beginning."""
+        code = ("import os\nfor _ in range(64):\n os.write(1, b'y' * (1 << 20))\n"
+                "os.write(1, b'the end')\n"
+                "with open(f'/proc/{os.getppid()}/fd/2', 'wb', 0) as f:\n"
+                " for _ in range(64): f.write(b'z' * (1 << 20))")
+        record = self.run_with(turns([python(code)], "ok"))
+        self.assertCompleted(record)
+        answer = json.loads(tool_results(self.model.requests()[1])[0])
+        self.assertTrue(answer["stdout"].endswith("the end"))
+        self.assertTrue(answer["truncated"])
+        self.assertLessEqual(len(answer["stdout"]), (1 << 20) + 200)
+        stderr = self.node.api("GET", f"/v1/executions/{record['id']}/logs")[1][0]["stderr"]
+        self.assertGreater(len(stderr), 1000)
+        self.assertLessEqual(len(stderr), (1 << 20) + 200)
+
     def test_pids(self):
         code = ("import os, time\nn = 0\ntry:\n while n < 500:\n  if os.fork() == 0:\n"
                 "   time.sleep(9); os._exit(0)\n  n += 1\n"

@@ -7,19 +7,26 @@ from node import Node, agent
 
 
 class Case(unittest.TestCase):
-    """`config`: what the class adds to its node's configuration; `start`: runs at once or not."""
+    """`config`: what the class adds to its node's configuration; `start`: runs at once or not;
+    `prepare_node`: what is to be done before it starts."""
 
     config = {}
     start = True
+    node_class = Node
 
     @classmethod
     def setUpClass(cls):
         cls.model = Model()
         cls.addClassCleanup(cls.model.close)
-        cls.node = Node(cls.model.config(**cls.config), env=cls.model.env())
+        cls.node = cls.node_class(cls.model.config(**cls.config), env=cls.model.env())
         cls.addClassCleanup(cls.node.close)
+        cls.prepare_node()
         if cls.start:
             cls.node.start()
+
+    @classmethod
+    def prepare_node(cls):
+        pass
 
     def say(self, *rules):
         """What the model answers from now on; its counters start anew."""
