@@ -94,6 +94,26 @@ def unix(path):
 kept = [until_refused(lambda: socket.create_connection(('127.0.0.1', p), 1), 150) for p in ports]
 kept += [until_refused(lambda: unix(f'/aegis/run/{n}.sock'), 150) for n in ('api', 'proxy')]
 say(kept)""",
+    "tcp_buffers": """
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+server, kept, queued = socket.create_server(('127.0.0.1', 0)), [], 0
+for _ in range(200):
+    here = socket.create_connection(server.getsockname()); kept += [here, server.accept()[0]]
+    here.setblocking(False)
+    for _ in range(3):
+        try:
+            while True: queued += here.send(bytes(1 << 20))
+        except BlockingIOError: time.sleep(0.001)
+say(queued >> 20)""",
+    "udp_buffers": """
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+kept = []
+for _ in range(600):
+    kept.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)); kept[-1].bind(('127.0.0.1', 0))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.setblocking(False)
+        until_refused(lambda: s.sendto(bytes(60000), kept[-1].getsockname()), 8)
+say(int(open('/proc/net/sockstat').read().split('UDP:')[1].split()[3]))""",
     "half_requests": """
 kept = []
 for i in range(60):
@@ -219,6 +239,14 @@ class Floods(Escape):
     def test_connections(self):
         """To both of the relay's ports and both sockets, kept open and silent."""
         self.assertEqual(len(self.said("connections")), 4)
+
+    def test_tcp_buffers(self):
+        """MiB that lie in connections over loopback: memory of the kernel's, and limited too."""
+        self.assertLess(self.said("tcp_buffers"), 128)
+
+    def test_udp_buffers(self):
+        """Pages of all of the host's UDP: unlimited, this would make it some 30,000 more."""
+        self.assertLess(self.said("udp_buffers"), 8192)
 
     def test_half_requests(self):
         self.assertEqual(self.said("half_requests"), 60)

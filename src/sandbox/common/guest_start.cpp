@@ -88,6 +88,8 @@ void GuestSandbox::adopt(CtlPeer peer) {
             {{"error", counter.error().message}});
     if (!pidfd_) watchProcess(std::move(peer.pidfd), peer.pid);
     if (dying_) return destroy();
+    if (auto limited = limitTcpBuffers(peer.proc_cgroup); !limited)
+        return fail(std::move(limited.error()).within("the limit of TCP's buffers"), false);
     connection_watch_ = shared_.reactor.watch(connection_.get(),
                                               [self = shared_from_this()] { self->receiveAll(); });
 }

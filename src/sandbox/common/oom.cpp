@@ -11,6 +11,9 @@
 namespace aegis::sandbox {
 namespace {
 
+/// Plenty for loopback, and for a hundred sandboxes still less than a host has in all.
+constexpr std::uint64_t kTcpBufferBytes = 8 << 20;
+
 /// Calls `each` with every line, without its newline, until it returns false.
 template <class Each>
 void forLines(std::string_view text, Each each) {
@@ -51,6 +54,24 @@ std::optional<std::string> oomFileOf(std::string_view proc_cgroup) {
         return true;
     });
     return v1 ? v1 : v2;
+}
+
+std::optional<std::string> tcpLimitFileOf(std::string_view proc_cgroup) {
+    auto file = oomFileOf(proc_cgroup);
+    constexpr std::string_view kCounter = "/memory.oom_control";
+    if (!file || !file->ends_with(kCounter)) return std::nullopt;
+    file->resize(file->size() - kCounter.size());
+    if (file->ends_with('/')) return std::nullopt;  // the hierarchy's root has no limits
+    return *file + "/memory.kmem.tcp.limit_in_bytes";
+}
+
+Status limitTcpBuffers(std::string_view proc_cgroup) {
+    const auto path = tcpLimitFileOf(proc_cgroup);
+    if (!path) return {};
+    auto file = os::openFile(*path, O_WRONLY);
+    if (!file && file.error().code == ErrorCode::kNotFound) return {};
+    if (!file) return file.error();
+    return os::writeAll(file->get(), fmt::format("{}", kTcpBufferBytes));
 }
 
 std::optional<std::uint64_t> parseOomKills(std::string_view file) {

@@ -17,6 +17,14 @@ namespace aegis::sandbox {
 /// neither.
 std::optional<std::string> oomFileOf(std::string_view proc_cgroup);
 
+/// The file that limits what lies in a group's TCP sockets. Only cgroup v1 has it: there, that is
+/// no part of the memory that is limited, and 700 connections over loopback held 2 GiB of the
+/// host's.
+std::optional<std::string> tcpLimitFileOf(std::string_view proc_cgroup);
+
+/// Writes that limit; success where there is none to write.
+Status limitTcpBuffers(std::string_view proc_cgroup);
+
 /// The value of `oom_kill` in either file; nullopt when it has none.
 std::optional<std::uint64_t> parseOomKills(std::string_view file);
 

@@ -37,6 +37,14 @@ TEST(Cgroup, FindsTheCounterInBothLayouts) {
     EXPECT_EQ(oomFileOf("garbage\n:\n::\n0::relative"), std::nullopt);
 }
 
+TEST(Cgroup, FindsTheLimitOfTcpWhereThereIsOne) {
+    EXPECT_EQ(tcpLimitFileOf("5:cpu,memory:/docker/ab\n0::/x\n"),
+              "/sys/fs/cgroup/memory/docker/ab/memory.kmem.tcp.limit_in_bytes");
+    EXPECT_EQ(tcpLimitFileOf("5:memory:/\n"), std::nullopt);
+    EXPECT_EQ(tcpLimitFileOf("0::/system.slice/docker-ab.scope\n"), std::nullopt);
+    EXPECT_TRUE(limitTcpBuffers("5:memory:/a-group-that-is-not-there\n"));
+}
+
 TEST(Cgroup, ReadsTheCounter) {
     EXPECT_EQ(parseOomKills("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"), 3U);
     EXPECT_EQ(parseOomKills("low 0\noom 4\noom_kill 2\noom_group_kill 1\n"), 2U);
