@@ -215,7 +215,8 @@ void Actor::halt(std::function<void()> closed) {
 
 void Actor::end(End how) {
     // What runs keeps its place while it is loaded again; what waits asks for one anew.
-    bool waits = state_.status <= execution::Status::kPending;
+    // Its start, the second event, may have been refused: a lock that another still claims.
+    bool waits = state_.status <= execution::Status::kPending || durable_ < 2;
     if (how != End::kBroken || waits) deps_->scheduler.release(context_.id);
     if (ended_) ended_(context_.id, how);
 }

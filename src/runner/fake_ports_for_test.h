@@ -1,5 +1,7 @@
 #pragma once
 
+#include <algorithm>
+#include <atomic>
 #include <deque>
 #include <map>
 #include <mutex>
@@ -20,8 +22,14 @@ class FakeJournal : public ports::Journal {
             std::lock_guard lock(mutex_);
             auto& log = logs_[batch.execution];
             if (dead) return;  // the process is gone: nobody hears
+            bool starts = std::ranges::any_of(batch.events, [](const execution::Event& e) {
+                return std::holds_alternative<execution::ExecutionStarted>(e.data);
+            });
             if (log.size() != batch.expected_seq) {
                 status = Error(ErrorCode::kConflict, "expected another seq");
+            } else if (starts && starts_refused > 0) {
+                --starts_refused;
+                status = Error(ErrorCode::kConflict, "a lock is in use");
             } else {
                 log.insert(log.end(), batch.events.begin(), batch.events.end());
                 for (auto& body : batch.bodies)
@@ -77,6 +85,7 @@ class FakeJournal : public ports::Journal {
     void observe(Observer) override {}
 
     std::atomic<bool> dead = false;
+    std::atomic<int> starts_refused = 0;  ///< so many to come
 
   private:
     static Error unsupported() { return {ErrorCode::kUnsupported, "not in this test"}; }

@@ -68,6 +68,15 @@ TEST_F(RunnerTest, AStoppedDaemonGoesOnWithoutAskingAgain) {
     EXPECT_EQ(journal_->row(id)->total_iterations, 1) << "under the same number";
 }
 
+TEST_F(RunnerTest, AStartThatTheJournalRefusesIsTriedAgain) {
+    journal_->starts_refused = 1;
+    answer("done");
+    auto id = submit(1);
+    EXPECT_EQ(await(id), Status::kCompleted);
+    EXPECT_EQ(count<execution::ExecutionStarted>(id), 1U);
+    until([&] { return runner_->running() == 0; });
+}
+
 TEST_F(RunnerTest, ManyAtOnce) {
     constexpr int kMany = 100;
     for (int i = 0; i < kMany; ++i)
