@@ -122,6 +122,9 @@ class Journal {
                                                                 std::string& digest) = 0;
     /// Removes an ended execution with its events and bodies (kConflict if it has not ended).
     virtual Status remove(const ExecutionId& id) = 0;
+    /// Gives up what executions that have ended still claim: locks of volumes whose sandbox was not
+    /// proven dead then, and is now.
+    virtual Status releaseEnded() = 0;
 
     /// The node's events, agents' too, after the cursor, in commit order. A page that is not full
     /// ends at the newest.

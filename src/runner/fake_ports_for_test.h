@@ -79,6 +79,7 @@ class FakeJournal : public ports::Journal {
         return unsupported();
     }
     Status remove(const ExecutionId&) override { return unsupported(); }
+    Status releaseEnded() override { return {}; }
     Result<ports::NodeEventPage> nodeEvents(const ports::NodeEventFilter&) override {
         return unsupported();
     }

@@ -163,8 +163,10 @@ void Runner::recover() {
             {{"error", rows.error().message}});
         return;
     }
+    bool none_alive = true;
     for (auto& [name, runtime] : deps_->runtimes) {
         if (auto swept = runtime->sweep({}); !swept) {
+            none_alive = false;
             log(rows->empty() ? LogLevel::kDebug : LogLevel::kWarn,
                 "sandboxes of an earlier run could not be swept",
                 {{"isolation", name}, {"error", swept.error().message}});
@@ -174,6 +176,11 @@ void Runner::recover() {
     for (const auto& row : *rows) live.insert(row.id);
     if (auto swept = deps_->volumes.sweep(live, deps_->clock.utc()); !swept)
         log(LogLevel::kWarn, "volumes could not be swept", {{"error", swept.error().message}});
+    if (none_alive) {
+        if (auto released = deps_->journal.releaseEnded(); !released)
+            log(LogLevel::kWarn, "locks of ended executions could not be released",
+                {{"error", released.error().message}});
+    }
     std::size_t loaded = 0;
     for (const auto& row : *rows) {
         if (auto status = load(row); status) {

@@ -36,6 +36,7 @@ class SqliteJournal : public ports::Journal {
                                                         const std::string& key,
                                                         std::string& digest) override;
     Status remove(const ExecutionId& id) override;
+    Status releaseEnded() override;
     Result<ports::NodeEventPage> nodeEvents(const ports::NodeEventFilter& filter) override;
     void observe(Observer observer) override;
 

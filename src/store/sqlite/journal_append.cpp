@@ -295,4 +295,16 @@ Status SqliteJournal::remove(const ExecutionId& id) {
     return removed;
 }
 
+Status SqliteJournal::releaseEnded() {
+    return writer_.run(
+        [](Database& db) {
+            return db
+                .query("DELETE FROM claims WHERE exec_no IN "
+                       "(SELECT exec_no FROM executions WHERE status >= ?)")
+                .bind(static_cast<int>(execution::Status::kCompleted))
+                .run();
+        },
+        false);
+}
+
 }  // namespace aegis::store

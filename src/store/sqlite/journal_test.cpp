@@ -146,6 +146,30 @@ TEST_F(JournalTest, ClaimsAreHeldUntilReleased) {
     EXPECT_EQ(codeOf(append(journal(), want)), "ok");
 }
 
+TEST_F(JournalTest, ClaimsOfEndedExecutionsAreGivenUpWhenAsked) {
+    auto ended = newId();
+    auto open = newId();
+    ASSERT_TRUE(append(journal(), firstBatch(ended)));
+    ASSERT_TRUE(append(journal(), firstBatch(open)));
+    auto quarantined = nextBatch(ended, 1);
+    quarantined.acquire = {{"volume", "v"}};
+    quarantined.row.status = execution::Status::kFailed;
+    ASSERT_TRUE(append(journal(), quarantined));
+    auto running = nextBatch(open, 1);
+    running.acquire = {{"volume", "w"}};
+    ASSERT_TRUE(append(journal(), running));
+    auto third = newId();
+    ASSERT_TRUE(append(journal(), firstBatch(third)));
+    auto want = nextBatch(third, 1);
+    want.acquire = {{"volume", "v"}};
+    EXPECT_EQ(codeOf(append(journal(), want)), code(ErrorCode::kConflict));
+    ASSERT_TRUE(journal().releaseEnded());
+    EXPECT_EQ(codeOf(append(journal(), want)), "ok");
+    auto other = nextBatch(third, 2);
+    other.acquire = {{"volume", "w"}};
+    EXPECT_EQ(codeOf(append(journal(), other)), code(ErrorCode::kConflict)) << "its holder runs";
+}
+
 TEST_F(JournalTest, IdempotencyKeysAreUniquePerAgent) {
     auto a = newId();
     auto first = firstBatch(a);
