@@ -63,7 +63,7 @@ function(aegis_room name)
   if(AEGIS_TESTS AND tests)
     add_executable(aegis_${name}_test ${tests})
     target_link_libraries(aegis_${name}_test PRIVATE aegis_${name} GTest::gtest_main)
-    # The tests' own code need not be fast, and compiling it optimized takes as long as all the rest.
+    # The tests' own code need not be fast; optimizing it takes longer than all the rest.
     if(AEGIS_SANITIZE)
       target_compile_options(aegis_${name}_test PRIVATE -O0)
     endif()
