@@ -530,6 +530,26 @@ TEST_P(WarmProcessRuntimeTest, ATemplateThatDiesIsReplacedAndItsSandboxesAreTold
     }));
 }
 
+/// An image that nobody uses keeps nothing.
+class IdleProcessRuntimeTest : public WarmProcessRuntimeTest {
+  protected:
+    WarmPool warm() const override { return {1, 2'500}; }
+    void makeTemplate() override { addTemplateModule(); }
+};
+
+TEST_P(IdleProcessRuntimeTest, WhatWaitsForNobodyIsGivenUp) {
+    for (int round = 0; round < 2; ++round) {
+        const auto what = spec("print('works')");
+        EXPECT_EQ(runToEnd(what).exit->standard_output, "works\n");
+        closeNow(what.id);
+        EXPECT_TRUE(eventually([&] { return stems() == 1; })) << "one waits";
+        EXPECT_TRUE(eventually([&] { return allGroups().empty(); })) << "nor the template";
+        EXPECT_TRUE(runDirsEmpty());
+    }
+}
+
+INSTANTIATE_TEST_SUITE_P(Sandboxes, IdleProcessRuntimeTest, ::testing::Values(true),
+                         [](const auto&) { return "Idle"; });
 INSTANTIATE_TEST_SUITE_P(Sandboxes, WarmProcessRuntimeTest, ::testing::Values(true),
                          [](const auto&) { return "Warm"; });
 INSTANTIATE_TEST_SUITE_P(Sandboxes, ProcessRuntimeTest, ::testing::Bool(),

@@ -16,6 +16,7 @@ namespace {
 
 constexpr std::int64_t kMakeMs = 10'000;
 constexpr std::int64_t kRetryMs = 60'000;
+constexpr std::int64_t kShortestLookMs = 100;
 constexpr std::int64_t kLookMs = 5'000;
 constexpr std::int64_t kKillMs = 5'000;
 constexpr std::int64_t kQuietMs = 5;
@@ -153,7 +154,8 @@ void StemPool::keep() {
             lock.lock();
             continue;
         }
-        wake_.wait_for(lock, std::chrono::milliseconds(kLookMs));
+        wake_.wait_for(lock, std::chrono::milliseconds(
+                                 std::clamp(options_.max_idle_ms, kShortestLookMs, kLookMs)));
     }
 }
 
