@@ -211,6 +211,7 @@ Status ProcessRuntime::sweep(const std::set<ports::SandboxId>& keep) {
     AEGIS_CHECK(impl_->sandboxes.closeAll(keep, deadline));
     AEGIS_CHECK(available());  // else there cannot be any
     AEGIS_CHECK(impl_->sweepGroups(keep, deadline));
+    const auto still = impl_->stems->holdStill();
     auto kept_dirs = impl_->stems->runs();
     for (const auto& [id, run] : impl_->sandboxes.snapshot())
         if (!run.empty()) kept_dirs.insert(run);

@@ -195,6 +195,7 @@ bool StemPool::refillOne(std::unique_lock<std::mutex>& lock, const std::string& 
     const bool plain = !full(before.standing);
     const auto group = newGroup(origin ? "stem" : "template");
     lock.unlock();
+    const auto still = holdStill();
     std::optional<Stem> stem;
     const auto made = makeOne(image, plain, group, origin, stem);
     lock.lock();

@@ -40,8 +40,10 @@ class StemPool {
     void released(const std::string& group);
     /// The cgroups of all that is there, and of the sandboxes that came of it.
     std::set<std::string> groups() const;
-    /// The names of the run directories of those that stand.
+    /// The names of the run directories of those that stand. While the caller holds this, none is
+    /// made.
     std::set<std::string> runs() const;
+    std::unique_lock<std::mutex> holdStill() { return std::unique_lock(making_); }
 
   private:
     struct Shelf {
@@ -71,6 +73,7 @@ class StemPool {
     const TemplateContext context_;
     const WarmPool options_;
     const std::string name_;
+    std::mutex making_;         // before mutex_: held until what is made is where it belongs
     mutable std::mutex mutex_;  // of all below
     std::condition_variable wake_;
     std::map<std::string, Entry> entries_;  // by digest
