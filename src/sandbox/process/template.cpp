@@ -178,7 +178,8 @@ Status finishStem(const Stem& stem, const StemOrder& order, Deadline deadline) {
 namespace {
 
 Result<CtlPeer> awaitPeer(const Stem& stem, int listener, Deadline deadline) {
-    AEGIS_CHECK(os::waitReady(listener, POLLIN, deadline));
+    // Or until it has died.
+    AEGIS_CHECK(os::waitReady(listener, POLLIN, deadline, stem.pidfd.get()));
     AEGIS_TRY(auto peer, acceptCtl(listener));
     if (!peer || !peer->first_process || peer->pid != stem.pid)
         return {ErrorCode::kUnavailable, "what connected is not the stem"};
