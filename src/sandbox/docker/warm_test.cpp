@@ -96,7 +96,8 @@ print([refused(lambda d=d: open(d + '/probe', 'w')) for d in ('/', '/etc', '/aeg
                                                               '/aegis/run', '/w')])
 print(refused(lambda: os.listdir('/proc/1/fd')), refused(lambda: os.unlink('/aegis/run/api.sock')))
 print([l.split()[5].split(',')[0] for l in open('/proc/self/mountinfo') if l.split()[4] == '/w'][-1])
-print(subprocess.run(['sh', '-c', 'ls /proc/self/fd'], capture_output=True).stdout, os.getsid(0) == os.getpid())
+print(subprocess.run(['sh', '-c', 'ls /proc/self/fd'], capture_output=True).stdout,
+      os.getsid(0) == os.getpid())
 print(len([p for p in os.listdir('/proc') if p.isdigit()]))
 )");
     const auto volume = dir_ + "/volume";
