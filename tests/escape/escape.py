@@ -162,8 +162,6 @@ def attempts(program):
     def decorate(cls):
         cls.program = program
         for name, function in functions.items():
-            if function.only not in (None, ISOLATION):
-                continue
             def test(self, name=name, expected=function.expected[ISOLATION],
                      missing=function.missing):
                 # What this machine does not have at all may be missing inside too.

@@ -8,7 +8,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <string_view>
 
 #include "os/files.h"
@@ -43,9 +45,8 @@ Result<os::Fd> openRoot(const ports::AttachedVolume& volume) {
     return root;
 }
 
-/// Makes `path` beneath the root, component by component; what exists stays as it is.
-Status createBeneath(const ports::AttachedVolume& volume, std::string_view path) {
-    AEGIS_TRY(os::Fd dir, openRoot(volume));
+/// Makes `path` beneath `dir`, component by component; what exists stays as it is.
+Status createBeneath(os::Fd dir, const std::string& volume, std::string_view path) {
     std::string_view rest = path;
     while (!rest.empty()) {
         const auto slash = rest.find('/');
@@ -55,12 +56,12 @@ Status createBeneath(const ports::AttachedVolume& volume, std::string_view path)
         os::Fd next = openBeneath(dir.get(), name);
         if (!next && errno == ENOENT) {
             if (::mkdirat(dir.get(), name.c_str(), 0755) != 0 && errno != EEXIST)
-                return refusal(errno, volume.name, path);
+                return refusal(errno, volume, path);
             next = openBeneath(dir.get(), name);
             if (next && ::fchownat(next.get(), "", kGuestUid, kGuestGid, AT_EMPTY_PATH) != 0)
-                return refusal(errno, volume.name, path);
+                return refusal(errno, volume, path);
         }
-        if (!next) return refusal(errno, volume.name, path);
+        if (!next) return refusal(errno, volume, path);
         dir = std::move(next);
     }
     return {};
@@ -80,7 +81,8 @@ Status createListed(const ports::SandboxSpec& spec) {
         for (const auto& volume : spec.volumes) {
             const auto rest = below(path, volume.mount_point);
             if (!rest) continue;
-            AEGIS_CHECK(createBeneath(volume, *rest));
+            AEGIS_TRY(os::Fd root, openRoot(volume));
+            AEGIS_CHECK(createBeneath(std::move(root), volume.name, *rest));
             break;
         }
     }
@@ -93,18 +95,43 @@ const ports::AttachedVolume* findVolume(const ports::SandboxSpec& spec, const st
     return nullptr;
 }
 
+/// An empty file for the guest, where there is none.
+Status createFile(const os::Fd& dir, const std::string& volume, const std::string& name) {
+    if (::mknodat(dir.get(), name.c_str(), S_IFREG | 0644, 0) != 0 ||
+        ::fchownat(dir.get(), name.c_str(), kGuestUid, kGuestGid, AT_SYMLINK_NOFOLLOW) != 0)
+        return refusal(errno, volume, name);
+    return {};
+}
+
+Status makePlace(const OpenMount& outer, const std::string& rest, bool directory) {
+    const auto slash = rest.rfind('/');
+    const auto parent = directory ? rest : rest.substr(0, slash == rest.npos ? 0 : slash);
+    os::Fd root(::fcntl(outer.entry.get(), F_DUPFD_CLOEXEC, 0));
+    if (!root) return errnoError(errno, outer.target);
+    AEGIS_CHECK(createBeneath(std::move(root), outer.target, parent));
+    if (directory) return {};
+    const os::Fd dir = openBeneath(outer.entry.get(), parent);
+    if (!dir) return refusal(errno, outer.target, parent);
+    return createFile(dir, outer.target, rest.substr(slash == rest.npos ? 0 : slash + 1));
+}
+
 /// A grant within another one is mounted on what lies there, which must be no link either: the
 /// mount would go to where that points.
 Status checkPlace(const std::vector<OpenMount>& mounts, const OpenMount& one) {
-    for (const auto& outer : mounts) {
-        const auto rest = below(one.mount.target, outer.mount.target);
-        if (!rest || rest->empty() || openBeneath(outer.entry.get(), std::string(*rest))) continue;
-        if (errno == ELOOP || errno == EXDEV)
-            return {ErrorCode::kPermissionDenied,
-                    fmt::format("{}: is or passes a symbolic link within {}, and is not followed",
-                                one.mount.target, outer.mount.target)};
-    }
-    return {};
+    const auto* outer = around(mounts, one);
+    if (outer == nullptr) return {};
+    const std::string rest(*below(one.target, outer->target));
+    if (openBeneath(outer->entry.get(), rest)) return {};
+    if (errno == ELOOP || errno == EXDEV)
+        return {ErrorCode::kPermissionDenied,
+                fmt::format("{}: is or passes a symbolic link within {}, and is not followed",
+                            one.target, outer->target)};
+    if (errno != ENOENT) return errnoError(errno, one.target);
+    if (outer->read_only)
+        return {ErrorCode::kNotFound,
+                fmt::format("{}: there is no such place in {}, which is read-only", one.target,
+                            outer->target)};
+    return makePlace(*outer, rest, one.directory);
 }
 
 }  // namespace
@@ -126,12 +153,10 @@ Result<std::vector<OpenMount>> openMounts(const ports::SandboxSpec& spec) {
             return {ErrorCode::kPermissionDenied,
                     fmt::format("volume {}: {}: is neither a directory nor a file", volume->name,
                                 grant.sub_path)};
-        auto source = volume->source;
-        if (!grant.sub_path.empty()) source += "/" + grant.sub_path;
-        out.push_back({std::move(entry),
-                       {std::move(source), grant.mount_path, !grant.writable},
-                       S_ISDIR(st.st_mode)});
+        out.push_back({std::move(entry), grant.mount_path, !grant.writable, S_ISDIR(st.st_mode)});
     }
+    std::stable_sort(out.begin(), out.end(),
+                     [](const auto& a, const auto& b) { return a.target < b.target; });
     for (const auto& one : out)
         AEGIS_CHECK(checkPlace(out, one));
     return out;
@@ -139,15 +164,18 @@ Result<std::vector<OpenMount>> openMounts(const ports::SandboxSpec& spec) {
 
 Result<os::Fd> cloneMount(const OpenMount& one) {
     std::uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
-    if (one.mount.read_only) attributes |= MOUNT_ATTR_RDONLY;
-    return os::cloneTree(one.entry.get(), attributes, one.mount.target);
+    if (one.read_only) attributes |= MOUNT_ATTR_RDONLY;
+    return os::cloneTree(one.entry.get(), attributes, one.target);
 }
 
-std::vector<HostMount> hostMounts(const std::vector<OpenMount>& mounts) {
-    std::vector<HostMount> out;
-    for (const auto& one : mounts)
-        out.push_back(one.mount);
-    return out;
+const OpenMount* around(const std::vector<OpenMount>& mounts, const OpenMount& one) {
+    const OpenMount* found = nullptr;
+    for (const auto& other : mounts) {
+        const auto rest = below(one.target, other.target);
+        if (!rest || rest->empty()) continue;
+        if (found == nullptr || found->target.size() < other.target.size()) found = &other;
+    }
+    return found;
 }
 
 }  // namespace aegis::sandbox

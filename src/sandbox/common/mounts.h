@@ -9,18 +9,12 @@
 
 namespace aegis::sandbox {
 
-/// A directory (or regular file) of the host and where the sandbox sees it.
-struct HostMount {
-    std::string source;
-    std::string target;
-    bool read_only = true;
-    bool operator==(const HostMount&) const = default;
-};
-
-/// The same as an O_PATH descriptor of the very thing that was checked.
+/// A directory (or regular file) of the host, as an O_PATH descriptor of the very thing that was
+/// checked, and where the sandbox sees it.
 struct OpenMount {
     os::Fd entry;
-    HostMount mount;
+    std::string target;
+    bool read_only = true;
     bool directory = true;
 };
 
@@ -29,14 +23,14 @@ struct OpenMount {
 /// symbolic links there, so each path is resolved beneath the root without following any
 /// (openat2(2), RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV); one that would leave it
 /// is kPermissionDenied. A read-only grant of what does not exist is left out: it grants nothing.
-/// Blocks on the file system.
+/// A place within a writable grant is made if it is not there; within a read-only one that is
+/// kNotFound. The outer ones come first. Blocks on the file system.
 Result<std::vector<OpenMount>> openMounts(const ports::SandboxSpec& spec);
 
 /// A detached copy, to be mounted elsewhere: nosuid, nodev, and read-only if granted so.
 Result<os::Fd> cloneMount(const OpenMount& one);
 
-/// The paths alone, for one who resolves them a second time: nobody can change them in between, as
-/// a volume is attached to one execution, whose sandboxes follow one another.
-std::vector<HostMount> hostMounts(const std::vector<OpenMount>& mounts);
+/// The grant in which the place of `one` lies; null: it is a place of the image's.
+const OpenMount* around(const std::vector<OpenMount>& mounts, const OpenMount& one);
 
 }  // namespace aegis::sandbox

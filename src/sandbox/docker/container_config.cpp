@@ -21,11 +21,8 @@ json::Object bindMount(const std::string& source, const std::string& target, boo
 }
 
 bool covered(const ContainerPlan& plan, std::string_view path) {
-    if (plan.places != nullptr &&
-        std::find(plan.places->begin(), plan.places->end(), path) != plan.places->end())
-        return true;
-    return std::any_of(plan.mounts->begin(), plan.mounts->end(),
-                       [&](const auto& m) { return m.target == path; });
+    return std::any_of(plan.places->begin(), plan.places->end(),
+                       [&](const auto& place) { return place.target == path; });
 }
 
 /// A directory with nothing in it, and no room for anything.
@@ -39,8 +36,10 @@ json::Object emptyPlace(const std::string& target) {
 json::Array mountList(const ContainerPlan& plan) {
     json::Array out{bindMount(plan.guest_dir, "/aegis/bin", true),
                     bindMount(plan.run.shared, "/aegis/run", true)};
-    for (const auto& mount : *plan.mounts)
-        out.push_back(bindMount(mount.source, mount.target, mount.read_only));
+    // The root cannot be written to later on: the engine makes the places. Any file will do.
+    for (const auto& place : *plan.places)
+        out.push_back(place.directory ? emptyPlace(place.target)
+                                      : bindMount(plan.run.hostsFile(), place.target, true));
     // Without a network of the engine's there is no file of the engine's either.
     if (!covered(plan, "/etc") && !covered(plan, "/etc/hosts"))
         out.push_back(bindMount(plan.run.hostsFile(), "/etc/hosts", true));
@@ -51,10 +50,6 @@ json::Array mountList(const ContainerPlan& plan) {
         if (path != "/tmp" && !path.starts_with("/aegis") && !covered(plan, path))
             out.push_back(emptyPlace(path));
     }
-    // The root cannot be written to later on: the engine makes the directories.
-    if (plan.places != nullptr)
-        for (const auto& place : *plan.places)
-            out.push_back(emptyPlace(place));
     return out;
 }
 
@@ -90,7 +85,7 @@ json::Object hostConfig(const ContainerPlan& plan) {
 
 json::Object labels(const ContainerPlan& plan) {
     const auto& spec = *plan.spec;
-    if (plan.places != nullptr)
+    if (plan.ahead)
         return {{kLabelNode, plan.node.str()}, {kLabelWarm, "1"}, {kLabelRun, plan.run.name}};
     return {{kLabelNode, plan.node.str()},
             {kLabelExecution, spec.id.execution.str()},
@@ -101,6 +96,15 @@ json::Object labels(const ContainerPlan& plan) {
 }
 
 }  // namespace
+
+std::vector<Place> placesOf(const std::vector<OpenMount>& mounts) {
+    std::vector<Place> out;
+    for (const auto& one : mounts)
+        if (around(mounts, one) == nullptr) out.push_back({one.target, one.directory});
+    std::sort(out.begin(), out.end());
+    out.erase(std::unique(out.begin(), out.end()), out.end());
+    return out;
+}
 
 json::Object containerConfig(const ContainerPlan& plan) {
     return {{"Image", plan.image->id},

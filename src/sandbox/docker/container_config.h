@@ -1,5 +1,6 @@
 #pragma once
 
+#include <compare>
 #include <string>
 #include <vector>
 
@@ -25,16 +26,26 @@ inline constexpr const char* kLabelWarm =
 /// the manifest's once they are gone.
 inline constexpr int kPidsToStart = 32;
 
+/// Where something will be mounted once the container's first process stands. Until then there is
+/// something empty that cannot be written to.
+struct Place {
+    std::string target;
+    bool directory = true;
+    auto operator<=>(const Place&) const = default;
+};
+
+/// The places that the image has to have for these mounts: those within others are theirs.
+std::vector<Place> placesOf(const std::vector<OpenMount>& mounts);
+
 struct ContainerPlan {
     const ports::SandboxSpec* spec = nullptr;
     NodeId node;
     const ImageInfo* image = nullptr;
-    const std::vector<HostMount>* mounts = nullptr;
+    const std::vector<Place>* places = nullptr;
     RunDir run;
     std::string guest_dir;  ///< holds init and bootstrap.py
     int host_cpus = 1;
-    /// Set for a container that is nobody's yet: where volumes will be mounted once it is.
-    const std::vector<std::string>* places = nullptr;
+    bool ahead = false;  ///< it is nobody's yet
 };
 
 /// The body of `POST /containers/create`: everything in one call. Pure.

@@ -250,6 +250,35 @@ TEST_F(DockerRuntimeTest, VolumesAreMountedAsGranted) {
     EXPECT_FALSE(refused.fatal);
 }
 
+// A file, and a place that the image reaches by a link of its own: both as in its mounts.
+TEST_F(DockerRuntimeTest, EveryVolumeIsWithoutSetUidAndDevices) {
+    const auto volume = dir_ + "/volume";
+    fs::create_directories(volume + "/kept");
+    ASSERT_EQ(::chown(volume.c_str(), 1000, 1000), 0);
+    std::ofstream(volume + "/given") << "content";
+    auto what = spec(
+        "flags = {l.split()[4]: l.split()[5] for l in open('/proc/self/mountinfo')}\n"
+        "for p in ('/workspace', '/kept', '/one/file', '/run/in', '/workspace/new/place'):\n"
+        "    print(p, [f in flags[p].split(',') for f in ('ro', 'nosuid', 'nodev')])\n"
+        "print(open('/one/file').read(), open('/var/run/in/given').read())\n"
+        "open('/workspace/new/place/made', 'w').close()\n");
+    what.volumes = {{VolumeId{}, "workspace", "/workspace", volume}};
+    what.mounts = {{"workspace", "", "/workspace", true},
+                   {"workspace", "kept", "/kept", false},
+                   {"workspace", "given", "/one/file", false},
+                   {"workspace", "", "/var/run/in", false},
+                   {"workspace", "", "/workspace/new/place", true}};
+    const auto fate = runToEnd(what);
+    ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
+    EXPECT_EQ(fate.exit->standard_output,
+              "/workspace [False, True, True]\n/kept [True, True, True]\n"
+              "/one/file [True, True, True]\n/run/in [True, True, True]\n"
+              "/workspace/new/place [False, True, True]\ncontent content\n")
+        << fate.exit->standard_error;
+    EXPECT_TRUE(fs::exists(volume + "/made"));
+    closeNow(what.id);
+}
+
 TEST_F(DockerRuntimeTest, FewProcessesAreEnforcedToo) {
     auto what = spec(kForks);
     what.pids = 5;

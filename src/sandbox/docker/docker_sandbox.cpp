@@ -1,6 +1,7 @@
 // A container as a sandbox: made by the engine's calls, explained by them when it died.
 #include "sandbox/docker/docker_sandbox.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include "base/log.h"
@@ -61,7 +62,9 @@ Status DockerSandbox::prepareContainer(Prepared& prepared) {
     if (takeWarm(prepared, *mounts)) return {};
     AEGIS_CHECK(makeRun(prepared.run));
     AEGIS_CHECK(writeHosts(*prepared.run.dir));
-    return makeContainer(prepared, *mounts);
+    AEGIS_CHECK(makeContainer(prepared, *mounts));
+    prepared.mounts = std::move(*mounts);
+    return {};
 }
 
 bool DockerSandbox::takeWarm(Prepared& prepared, const std::vector<OpenMount>& mounts) {
@@ -87,11 +90,11 @@ bool DockerSandbox::takeWarm(Prepared& prepared, const std::vector<OpenMount>& m
 }
 
 Status DockerSandbox::makeContainer(Prepared& prepared, const std::vector<OpenMount>& mounts) {
-    const auto paths = hostMounts(mounts);
+    const auto places = placesOf(mounts);
     const ContainerPlan plan{.spec = &spec_,
                              .node = context_.node,
                              .image = &prepared.image,
-                             .mounts = &paths,
+                             .places = &places,
                              .run = *prepared.run.dir,
                              .guest_dir = context_.guest_dir,
                              .host_cpus = context_.host_cpus};
@@ -125,6 +128,7 @@ void DockerSandbox::onPrepared(Prepared& prepared) {
         warm_ = engine_started_ = start_tried_ = true;
         return adopt(std::move(*prepared.peer));
     }
+    mounts_ = std::move(prepared.mounts);
     engine_busy_ = true;
     listen();
 }
@@ -179,24 +183,31 @@ GuestSandbox::Verdict DockerSandbox::judge(const CtlPeer& peer) const {
 }
 
 void DockerSandbox::beforePayload() {
-    if (!warm_ && spec_.pids + 1 < kPidsToStart && spec_.pids > 0) {
-        // The limit that let the engine set the container up is lowered before any foreign code
-        // runs.
-        if (!engine_started_) return;
-        start_sent_ = true;
-        const auto id = container_;
-        submit([self = self<DockerSandbox>(), id] {
-            auto set =
-                self->context_.engine.setPidsLimit(id, self->spec_.pids + 1, inMs(kInspectMs));
-            self->context_.guest.reactor.post([self, set = std::move(set)]() mutable {
-                if (self->dying_) return;
-                if (set) set = self->sendStart();
-                if (!set) self->fail(std::move(set.error()), true);
-            });
+    const bool few = !warm_ && spec_.pids > 0 && spec_.pids + 1 < kPidsToStart;
+    if (mounts_.empty() && !few) return GuestSandbox::beforePayload();
+    if (few && !engine_started_) return;
+    start_sent_ = true;
+    // Shared: posted tasks must be copyable.
+    auto mounts = std::make_shared<const std::vector<OpenMount>>(std::move(mounts_));
+    auto process = std::make_shared<const os::Fd>(::fcntl(pidfd_.get(), F_DUPFD_CLOEXEC, 0));
+    const auto id = container_;
+    submit([self = self<DockerSandbox>(), id, few, mounts, process] {
+        auto done = self->finishContainer(id, few, *process, *mounts);
+        self->context_.guest.reactor.post([self, done = std::move(done)]() mutable {
+            if (self->dying_ || hasEnded(self->pidfd_)) return;  // its end is on the way
+            if (done) done = self->sendStart();
+            if (!done) self->fail(std::move(done.error()), true);
         });
-        return;
-    }
-    GuestSandbox::beforePayload();
+    });
+}
+
+/// Before any foreign code runs.
+Status DockerSandbox::finishContainer(const std::string& container, bool few, const os::Fd& process,
+                                      const std::vector<OpenMount>& mounts) {
+    if (!process) return {ErrorCode::kUnavailable, "no descriptor is free"};
+    // The limit that let the engine set the container up is lowered.
+    if (few) AEGIS_CHECK(context_.engine.setPidsLimit(container, spec_.pids + 1, inMs(kInspectMs)));
+    return mounts.empty() ? Status{} : mountInto(process, mounts);
 }
 
 // ---- ends ----

@@ -29,7 +29,9 @@ struct DockerContext {
 ///
 /// The order: image, volumes; then a container that was started ahead for sandboxes of this shape
 /// gets the volumes and is taken over. If there is none: directories and sockets, create, start;
-/// PID 1 connects (it may be before /start has answered) and is checked against the container.
+/// PID 1 connects (it may be before /start has answered) and is checked against the container,
+/// which then gets the volumes. The engine only makes the places: what it binds read-only loses
+/// nosuid and nodev, and it resolves a path a second time.
 /// Where no pid was ever learnt, death is proven by the engine having removed the container.
 class DockerSandbox final : public GuestSandbox {
   public:
@@ -53,9 +55,10 @@ class DockerSandbox final : public GuestSandbox {
     struct Prepared {
         ImageInfo image;
         Run run;
-        std::string container;        ///< id, or the name if the engine did not answer
-        std::optional<CtlPeer> peer;  ///< PID 1 of one that was started ahead
-        std::optional<Error> error;   ///< set: it went no further
+        std::string container;          ///< id, or the name if the engine did not answer
+        std::optional<CtlPeer> peer;    ///< PID 1 of one that was started ahead
+        std::vector<OpenMount> mounts;  ///< not attached so far
+        std::optional<Error> error;     ///< set: it went no further
         bool fatal = true;
     };
     struct Autopsy {
@@ -66,6 +69,8 @@ class DockerSandbox final : public GuestSandbox {
     Status prepareContainer(Prepared& prepared);
     bool takeWarm(Prepared& prepared, const std::vector<OpenMount>& mounts);
     Status makeContainer(Prepared& prepared, const std::vector<OpenMount>& mounts);
+    Status finishContainer(const std::string& container, bool few, const os::Fd& process,
+                           const std::vector<OpenMount>& mounts);
 
     // On the reactor's thread.
     void onPrepared(Prepared& prepared);
@@ -80,6 +85,7 @@ class DockerSandbox final : public GuestSandbox {
     bool warm_ = false;            // it was started ahead, with all of its limits
     std::optional<Shape> shape_;   // the pool's
     std::string container_;
+    std::vector<OpenMount> mounts_;  // to be attached before the payload starts
 };
 
 }  // namespace aegis::sandbox

@@ -14,6 +14,19 @@
 namespace aegis::sandbox {
 namespace {
 
+/// Before anything is mounted there: what is resolved is the image alone, which nobody can change.
+Result<std::vector<os::Fd>> openImagePlaces(const std::vector<OpenMount>& mounts) {
+    AEGIS_TRY(const os::Fd root, os::openFile("/", O_PATH | O_DIRECTORY));
+    std::vector<os::Fd> out(mounts.size());
+    for (std::size_t i = 0; i < mounts.size(); ++i) {
+        if (around(mounts, mounts[i]) != nullptr) continue;
+        auto place = os::openInRoot(root.get(), mounts[i].target, O_PATH);
+        if (!place) return std::move(place.error()).within(mounts[i].target);
+        out[i] = std::move(*place);
+    }
+    return out;
+}
+
 /// On a thread that nobody else uses: it never comes back to the daemon's mount namespace.
 Status enterAndAttach(const os::Fd& pidfd, const std::vector<OpenMount>& mounts,
                       const std::vector<os::Fd>& trees) {
@@ -21,12 +34,18 @@ Status enterAndAttach(const os::Fd& pidfd, const std::vector<OpenMount>& mounts,
     if (::unshare(CLONE_FS) != 0) return errnoError(errno, "unshare");
     if (::setns(pidfd.get(), CLONE_NEWNS) != 0)
         return errnoError(errno, "the sandbox's mount namespace");
-    AEGIS_TRY(const os::Fd root, os::openFile("/", O_PATH | O_DIRECTORY));
+    AEGIS_TRY(const auto image_places, openImagePlaces(mounts));
     for (std::size_t i = 0; i < mounts.size(); ++i) {
-        const auto& target = mounts[i].mount.target;
-        auto place = os::openInRoot(root.get(), target, O_PATH, RESOLVE_NO_SYMLINKS);
-        if (!place) return std::move(place.error()).within(target);
-        AEGIS_CHECK(os::attachTree(trees[i].get(), place->get(), target));
+        const auto& target = mounts[i].target;
+        if (const auto* outer = around(mounts, mounts[i])) {
+            const auto& tree = trees[static_cast<std::size_t>(outer - mounts.data())];
+            const auto rest = target.substr(outer->target.size() + 1);
+            auto place = os::openInRoot(tree.get(), rest, O_PATH, RESOLVE_NO_SYMLINKS);
+            if (!place) return std::move(place.error()).within(target);
+            AEGIS_CHECK(os::attachTree(trees[i].get(), place->get(), target));
+        } else {
+            AEGIS_CHECK(os::attachTree(trees[i].get(), image_places[i].get(), target));
+        }
     }
     return {};
 }

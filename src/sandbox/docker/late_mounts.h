@@ -8,11 +8,11 @@
 
 namespace aegis::sandbox {
 
-/// Mounts these, in their order, into the mount namespace of a process that runs already, where
-/// they look as if they had been there from its start (nosuid, nodev, read-only where granted so).
-/// What runs in there is hostile: a target that is or passes a symbolic link is kPermissionDenied.
-/// After an error some may be mounted. Blocks for a thread's life, which is less than a
-/// millisecond.
+/// Mounts these, in their order, into the mount namespace of a process that runs already and is
+/// still ours, where they look as if they had been there from its start (nosuid, nodev, read-only
+/// where granted so). Links of the image's are followed within its root; in a volume lies what
+/// hostile code left: a place there that is or passes a symbolic link is kPermissionDenied. After
+/// an error some may be mounted. Blocks for a thread's life, which is less than a millisecond.
 Status mountInto(const os::Fd& pidfd, const std::vector<OpenMount>& mounts);
 
 }  // namespace aegis::sandbox

@@ -114,7 +114,7 @@ struct ConfigTest : ::testing::Test {
         plan.spec = &spec;
         plan.node = testNode();
         plan.image = &image;
-        plan.mounts = &mounts;
+        plan.places = &places;
         plan.run.name = "01234567";
         plan.run.shared = "/run/aegis/n/01234567";
         plan.guest_dir = "/usr/share/aegis/guest";
@@ -130,7 +130,7 @@ struct ConfigTest : ::testing::Test {
 
     ports::SandboxSpec spec;
     ImageInfo image;
-    std::vector<HostMount> mounts;
+    std::vector<Place> places;
     ContainerPlan plan;
     json::Value config, hosted;
 };
@@ -162,12 +162,15 @@ TEST_F(ConfigTest, CapsWhatTheHostLacksAndKeepsRoomToStart) {
     EXPECT_EQ(json::getInt(value, "PidsLimit"), kPidsToStart);
 }
 
-TEST_F(ConfigTest, MountsAreBindsAndImageVolumesReadOnly) {
+TEST_F(ConfigTest, PlacesAreEmptyAndImageVolumesReadOnly) {
     image.volumes = {"/data", "/workspace", "/tmp"};
-    mounts = {{"/v/1", "/workspace", false}};
+    places = {{"/workspace", true}, {"/one/file", false}};
     ASSERT_NE(mountAt("/workspace"), nullptr);
-    EXPECT_FALSE(json::getBool(*mountAt("/workspace"), "ReadOnly", true));
-    EXPECT_EQ(json::getString(*mountAt("/workspace"), "Type"), "bind");
+    EXPECT_TRUE(json::getBool(*mountAt("/workspace"), "ReadOnly"));
+    EXPECT_EQ(json::getString(*mountAt("/workspace"), "Type"), "tmpfs");
+    ASSERT_NE(mountAt("/one/file"), nullptr);
+    EXPECT_TRUE(json::getBool(*mountAt("/one/file"), "ReadOnly"));
+    EXPECT_EQ(json::getString(*mountAt("/one/file"), "Type"), "bind");
     ASSERT_NE(mountAt("/data"), nullptr);
     EXPECT_EQ(json::getString(*mountAt("/data"), "Type"), "tmpfs");
     EXPECT_TRUE(json::getBool(*mountAt("/data"), "ReadOnly"));
@@ -176,7 +179,7 @@ TEST_F(ConfigTest, MountsAreBindsAndImageVolumesReadOnly) {
     EXPECT_TRUE(json::getBool(*mountAt("/aegis/bin"), "ReadOnly"));
     ASSERT_NE(mountAt("/etc/hosts"), nullptr);
     EXPECT_TRUE(json::getBool(*mountAt("/etc/hosts"), "ReadOnly"));
-    mounts = {{"/v/1", "/etc", false}};
+    places = {{"/etc", true}};
     EXPECT_EQ(mountAt("/etc/hosts"), nullptr) << "a volume decides what is in it";
 }
 

@@ -46,18 +46,8 @@ std::strong_ordering Shape::operator<=>(const Shape& other) const {
 std::optional<Shape> shapeOf(const ports::SandboxSpec& spec, const ImageInfo& image,
                              const std::vector<OpenMount>& mounts) {
     if (!spec.bootstrap_path.empty()) return std::nullopt;
-    Shape shape{image, spec.cpu_millicores, spec.memory_bytes, spec.tmp_bytes, spec.pids, {}};
-    for (const auto& one : mounts) {
-        if (!one.directory) return std::nullopt;
-        const auto& target = one.mount.target;
-        const bool within = std::any_of(mounts.begin(), mounts.end(), [&](const auto& other) {
-            return target.starts_with(other.mount.target + "/");
-        });
-        if (!within) shape.places.push_back(target);
-    }
-    std::sort(shape.places.begin(), shape.places.end());
-    shape.places.erase(std::unique(shape.places.begin(), shape.places.end()), shape.places.end());
-    return shape;
+    return Shape{image,          spec.cpu_millicores, spec.memory_bytes,
+                 spec.tmp_bytes, spec.pids,           placesOf(mounts)};
 }
 
 WarmContainers::WarmContainers(WarmOptions options, Context context)
@@ -105,15 +95,14 @@ Status WarmContainers::start(const Shape& shape, WarmContainer& container) {
     spec.memory_bytes = shape.memory_bytes;
     spec.tmp_bytes = shape.tmp_bytes;
     spec.pids = shape.pids;
-    const std::vector<HostMount> none;
     const ContainerPlan plan{.spec = &spec,
                              .node = context_.node,
                              .image = &shape.image,
-                             .mounts = &none,
+                             .places = &shape.places,
                              .run = container.run,
                              .guest_dir = context_.guest_dir,
                              .host_cpus = context_.host_cpus,
-                             .places = &shape.places};
+                             .ahead = true};
     const auto name = fmt::format("aegis-warm-{}-{}", context_.node.str(), container.run.name);
     // Until the engine has answered, the container may or may not exist, under this name.
     container.id = name;

@@ -14,6 +14,7 @@
 #include "sandbox/common/ctl_channel.h"
 #include "sandbox/common/mounts.h"
 #include "sandbox/common/run_dir.h"
+#include "sandbox/docker/container_config.h"
 #include "sandbox/docker/engine.h"
 #include "sandbox/docker/janitor.h"
 
@@ -27,14 +28,14 @@ struct Shape {
     std::uint64_t memory_bytes = 0;
     std::uint64_t tmp_bytes = 0;
     int pids = 0;
-    std::vector<std::string> places;  ///< where volumes are mounted, but those within others
+    std::vector<Place> places;  ///< where volumes are mounted
 
     std::strong_ordering operator<=>(const Shape& other) const;
     bool operator==(const Shape& other) const { return (*this <=> other) == 0; }
 };
 
-/// The shape of a sandbox with these mounts. Nullopt: it has to be made when it is needed (a
-/// bootstrap of its own, a file as a volume).
+/// The shape of a sandbox with these mounts. Nullopt: it has to be made when it is needed (it has a
+/// bootstrap of its own).
 std::optional<Shape> shapeOf(const ports::SandboxSpec& spec, const ImageInfo& image,
                              const std::vector<OpenMount>& mounts);
 

@@ -44,11 +44,10 @@ Status addVolumes(const ports::SandboxSpec& spec, Order& spawn, std::vector<os::
     spawn.tmp_bytes = spec.tmp_bytes;
     AEGIS_TRY(const auto opened, openMounts(spec));
     for (const auto& one : opened) {
-        const auto read_only = one.mount.read_only ? std::uint64_t{MOUNT_ATTR_RDONLY} : 0;
-        AEGIS_TRY(auto tree, os::cloneTree(one.entry.get(), kSafe | read_only, one.mount.target));
+        AEGIS_TRY(auto tree, cloneMount(one));
         trees.push_back(std::move(tree));
-        spawn.mounts.push_back({one.mount.target, one.directory, !one.mount.read_only});
-        if (one.mount.target == "/tmp") spawn.tmp_bytes = 0;
+        spawn.mounts.push_back({one.target, one.directory, !one.read_only});
+        if (one.target == "/tmp") spawn.tmp_bytes = 0;
     }
     return {};
 }

@@ -23,16 +23,14 @@ class Refused(Exception):
     """No error of the kernel's, and yet no success; its text says what it was instead."""
 
 
-def attempt(*expected, docker=(), process=(), control=True, missing=(), only=None):
+def attempt(*expected, docker=(), process=(), control=True, missing=()):
     """What it expects, in both isolations or in one of them: names of errno, a signal, or what
     Refused says. `control`: on the host, as root and in namespaces of its own, it succeeds;
-    `missing`: or it fails so, where the kernel or its root have nothing of the kind. `only`: the
-    one isolation where it is made; docs/security.md says of the other that this is not covered."""
+    `missing`: or it fails so, where the kernel or its root have nothing of the kind."""
     def add(function):
         function.expected = {"docker": {*expected, *_words(docker)},
                              "process": {*expected, *_words(process)}}
         function.control = control
-        function.only = only
         function.missing = {*_words(missing)}
         name = function.__name__
         assert name not in ATTEMPTS.setdefault(function.__module__, {}), name
