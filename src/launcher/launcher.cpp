@@ -29,7 +29,16 @@ struct Order {
     RootPlan root;
     os::Fd control;
     os::Fd cgroup;
+    std::vector<os::Fd> doors;
 };
+
+using NextFd = std::vector<os::Fd>::iterator;
+
+void takeEntrance(Order& order, const launch::Entrance& entrance, NextFd& next) {
+    if (entrance.directory) order.cgroup = std::move(*next++);
+    for (int i = 0; i < entrance.doors; ++i)
+        order.doors.push_back(std::move(*next++));
+}
 
 Order takeOrder(launch::Spawn spawn, std::vector<os::Fd> fds) {
     Order order;
@@ -38,7 +47,7 @@ Order takeOrder(launch::Spawn spawn, std::vector<os::Fd> fds) {
     order.root.bin = std::move(*next++);
     order.root.run = std::move(*next++);
     order.control = std::move(*next++);
-    if (spawn.into_cgroup) order.cgroup = std::move(*next++);
+    takeEntrance(order, spawn.entrance, next);
     order.root.mount_trees.assign(std::make_move_iterator(next),
                                   std::make_move_iterator(fds.end()));
     order.root.mounts = spawn.mounts;
@@ -47,10 +56,17 @@ Order takeOrder(launch::Spawn spawn, std::vector<os::Fd> fds) {
     return order;
 }
 
-/// The new process, up to the exec that does not return.
-Status becomeGuest(Order& order, int mapped) {
+/// In its cgroup, with its ids.
+Status begin(Order& order, int mapped) {
+    AEGIS_CHECK(enterCgroup(std::move(order.doors)));
     if (!awaitByte(mapped, launch::kGo)) return {ErrorCode::kInternal, "no identity was given"};
     ::setsid();
+    return {};
+}
+
+/// The new process, up to the exec that does not return.
+Status becomeGuest(Order& order, int mapped) {
+    AEGIS_CHECK(begin(order, mapped));
     AEGIS_CHECK(setLimits());
     AEGIS_CHECK(becomeOwner());
     AEGIS_CHECK(nameAndRaise());
@@ -81,8 +97,7 @@ Status becomeGuest(Order& order, int mapped) {
 
 /// A template, up to the exec that does not return.
 Status becomeTemplate(Order& order, int mapped, const launch::SpawnTemplate& spawn) {
-    if (!awaitByte(mapped, launch::kGo)) return {ErrorCode::kInternal, "no identity was given"};
-    ::setsid();
+    AEGIS_CHECK(begin(order, mapped));
     AEGIS_CHECK(setLimits());
     AEGIS_CHECK(becomeOwner());
     AEGIS_CHECK(enterTemplateRoot(std::move(order.root)));
@@ -183,10 +198,11 @@ Status handle(int socket, launch::SpawnTemplate request, std::vector<os::Fd> fds
     if (fds.size() != launch::fdCount(request))
         return {ErrorCode::kInvalid, "a template without what it needs"};
     Order order;
-    order.root.image = std::move(fds[0]);
-    order.root.bin = std::move(fds[1]);
-    order.control = std::move(fds[2]);
-    if (request.into_cgroup) order.cgroup = std::move(fds[3]);
+    auto next = fds.begin();
+    order.root.image = std::move(*next++);
+    order.root.bin = std::move(*next++);
+    order.control = std::move(*next++);
+    takeEntrance(order, request.entrance, next);
     auto made = makeProcess(order.cgroup ? order.cgroup.get() : -1,
                             [&](int mapped) { templateMain(order, mapped, request); });
     return replyMade(socket, request.token, made);

@@ -68,6 +68,12 @@ Result<Clone> cloneIntoNamespaces(int cgroup) {
     return out;
 }
 
+Status enterCgroup(std::vector<os::Fd> doors) {
+    for (const auto& door : doors)
+        AEGIS_CHECK(os::writeAll(door.get(), "0"));
+    return {};
+}
+
 Status mapIdentity(pid_t child) {
     const auto map = idMap(kImageIdBase, kGuestId, kImageIdBase + kGuestId + 1);
     AEGIS_CHECK(writeProc(child, "uid_map", map));

@@ -2,6 +2,8 @@
 
 #include <sys/types.h>
 
+#include <vector>
+
 #include "base/result.h"
 #include "os/fd.h"
 
@@ -23,6 +25,9 @@ struct Clone {
 /// `cgroup` is a cgroup v2 directory to be born in, or -1. kUnsupported when the kernel refuses
 /// such namespaces.
 Result<Clone> cloneIntoNamespaces(int cgroup);
+
+/// In a process with one thread: goes through the doors of its cgroup v1 (os/cgroup.h, entrance).
+Status enterCgroup(std::vector<os::Fd> doors);
 
 /// In the parent: writes the id maps of `child` (the sandbox's ids 0 to 65535).
 Status mapIdentity(pid_t child);

@@ -84,7 +84,9 @@ Result<launch::Finish> receiveFinish(int socket, RootPlan& plan) {
 
 /// All that a stem is before it is known for whom.
 Status makeBase(int socket) {
-    if (!awaitByte(socket, launch::kGo)) ::_exit(0);
+    AEGIS_TRY(auto go, os::recvWithFds(socket, 1, launch::kMaxDoors, Deadline::never()));
+    if (go.bytes.empty() || go.bytes[0] != launch::kGo) ::_exit(0);
+    AEGIS_CHECK(enterCgroup(std::move(go.fds)));
     ::setsid();
     resetSignal(SIGCHLD, 0);
     AEGIS_CHECK(becomeOwner());

@@ -95,6 +95,7 @@ Result<CgroupTree> CgroupTree::openAt(const std::vector<std::string>& hierarchie
                                       const std::string& name) {
     CgroupTree tree;
     tree.version2_ = version2;
+    tree.place_ = "/aegis/" + name;
     for (const auto& hierarchy : hierarchies) {
         const auto ours = hierarchy + "/aegis";
         if (version2) {
@@ -167,14 +168,37 @@ Status CgroupTree::make(const std::string& group) const {
     return {};
 }
 
-Result<Fd> CgroupTree::directory(const std::string& group) const {
-    return openFile(roots_.front() + "/" + group, O_RDONLY | O_DIRECTORY);
+Result<std::vector<Fd>> CgroupTree::entrance(const std::string& group) const {
+    std::vector<Fd> out;
+    for (const auto& root : roots_) {
+        const auto path = root + "/" + group;
+        AEGIS_TRY(auto file, version2_ ? openFile(path, O_RDONLY | O_DIRECTORY)
+                                       : openFile(path + "/tasks", O_WRONLY));
+        out.push_back(std::move(file));
+    }
+    return out;
 }
 
 Status CgroupTree::add(const std::string& group, pid_t pid) const {
     for (std::size_t i = 0; i < roots_.size(); ++i)
         AEGIS_CHECK(write(i, group, "cgroup.procs", fmt::format("{}", pid)));
     return {};
+}
+
+bool CgroupTree::holds(std::string_view proc_cgroup, const std::string& group) const {
+    const auto place = place_ + "/" + group;
+    std::size_t found = 0;
+    std::istringstream in{std::string(proc_cgroup)};
+    for (std::string line; std::getline(in, line);) {
+        const auto first = line.find(':');
+        const auto second = first == line.npos ? first : line.find(':', first + 1);
+        if (second == line.npos || !line.ends_with(place)) continue;
+        const auto controllers = line.substr(first + 1, second - first - 1);
+        if (version2_ && controllers.empty()) return true;
+        for (const char* controller : kControllers)
+            if (hasWord(controllers, controller, ',')) ++found;
+    }
+    return !version2_ && found == kControllers.size();
 }
 
 Result<std::vector<pid_t>> CgroupTree::processes(const std::string& group) const {

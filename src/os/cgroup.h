@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/result.h"
@@ -37,10 +38,15 @@ class CgroupTree {
     /// The same in two steps: a group that limits nothing yet, and limits for one that has none.
     Status make(const std::string& group) const;
     Status limit(const std::string& group, const CgroupLimits& limits) const;
-    /// Version 2: the group's directory, for CLONE_INTO_CGROUP.
-    Result<Fd> directory(const std::string& group) const;
-    /// Moves a process there. On version 1 this may wait for the kernel some 10 ms.
+    /// What a new process gets there by. Version 2: the group's directory, for CLONE_INTO_CGROUP.
+    /// Version 1: a file of each hierarchy; a process with one thread that writes "0" to all is
+    /// there at once, whoever it runs as, while the kernel waits some 10 ms (RCU) before it moves
+    /// one for another.
+    Result<std::vector<Fd>> entrance(const std::string& group) const;
+    /// Moves a process there, which may take these 10 ms.
     Status add(const std::string& group, pid_t pid) const;
+    /// Whether a process with this /proc/<pid>/cgroup is there, in every hierarchy.
+    bool holds(std::string_view proc_cgroup, const std::string& group) const;
     /// SIGKILL to all in it, again and again until it is empty. kTimeout.
     Status kill(const std::string& group, Deadline deadline) const;
     /// Removes an empty group; a missing one is success. kConflict: not empty.
@@ -60,6 +66,7 @@ class CgroupTree {
     Result<std::vector<pid_t>> processes(const std::string& group) const;
 
     bool version2_ = false;
+    std::string place_;               ///< "/aegis/<name>"
     std::vector<std::string> roots_;  ///< ours, one for each of cpu, memory, pids; one on version 2
 };
 

@@ -122,6 +122,22 @@ bool read(WireReader& in, std::vector<std::string>& words) {
     return valid;
 }
 
+void write(WireWriter& out, Writing& state, const Entrance& entrance) {
+    flag(out, entrance.directory);
+    out.integer(entrance.doors);
+    state.fits = state.fits && entrance.doors <= kMaxDoors;
+}
+
+bool read(WireReader& in, Entrance& entrance) {
+    if (!flag(in, entrance.directory)) return false;
+    entrance.doors = in.integer<std::uint8_t>();
+    return entrance.doors <= kMaxDoors;
+}
+
+std::size_t fdCount(const Entrance& entrance) {
+    return entrance.doors + (entrance.directory ? 1 : 0);
+}
+
 void write(WireWriter& out, Writing& state, const Configure& configure) {
     state.clean = goodFilter(configure.seccomp);
     state.fits = configure.seccomp.size() <= kMaxFilterBytes;
@@ -136,19 +152,19 @@ bool read(WireReader& in, Configure& configure) {
 void write(WireWriter& out, Writing& state, const Spawn& spawn) {
     out.integer(spawn.token);
     out.integer(spawn.tmp_bytes);
-    flag(out, spawn.into_cgroup);
+    write(out, state, spawn.entrance);
     write(out, state, spawn.mounts);
 }
 
 bool read(WireReader& in, Spawn& spawn) {
     spawn.token = in.integer<std::uint64_t>();
     spawn.tmp_bytes = in.integer<std::uint64_t>();
-    return flag(in, spawn.into_cgroup) && read(in, spawn.mounts);
+    return read(in, spawn.entrance) && read(in, spawn.mounts);
 }
 
 void write(WireWriter& out, Writing& state, const SpawnTemplate& spawn) {
     out.integer(spawn.token);
-    flag(out, spawn.into_cgroup);
+    write(out, state, spawn.entrance);
     write(out, state, spawn.argv);
     write(out, state, spawn.env);
     state.clean = state.clean && goodFilter(spawn.seccomp) && !spawn.argv.empty();
@@ -158,7 +174,7 @@ void write(WireWriter& out, Writing& state, const SpawnTemplate& spawn) {
 
 bool read(WireReader& in, SpawnTemplate& spawn) {
     spawn.token = in.integer<std::uint64_t>();
-    if (!flag(in, spawn.into_cgroup) || !read(in, spawn.argv) || !read(in, spawn.env)) return false;
+    if (!read(in, spawn.entrance) || !read(in, spawn.argv) || !read(in, spawn.env)) return false;
     spawn.seccomp = in.string(kMaxFilterBytes);
     return goodFilter(spawn.seccomp) && !spawn.argv.empty();
 }
@@ -222,10 +238,10 @@ Result<Request> parseAs(WireReader& in) {
 }  // namespace
 
 std::size_t fdCount(const Spawn& spawn) {
-    return kFixedFds + (spawn.into_cgroup ? 1 : 0) + spawn.mounts.size();
+    return kFixedFds + fdCount(spawn.entrance) + spawn.mounts.size();
 }
 
-std::size_t fdCount(const SpawnTemplate& spawn) { return 3 + (spawn.into_cgroup ? 1 : 0); }
+std::size_t fdCount(const SpawnTemplate& spawn) { return 3 + fdCount(spawn.entrance); }
 
 Result<std::string> encode(const Request& request) {
     return std::visit([](const auto& message) { return encodeOne(message); }, request);

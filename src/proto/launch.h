@@ -43,17 +43,25 @@ struct Mount {
     bool operator==(const Mount&) const = default;
 };
 
+/// How a new process comes into its cgroup: by descriptors that travel with the message.
+struct Entrance {
+    bool directory = false;  ///< one of a cgroup v2, to be born in
+    std::uint8_t doors = 0;  ///< of v1: files that it writes "0" to before all else
+    bool operator==(const Entrance&) const = default;
+};
+inline constexpr std::size_t kMaxDoors = 3;
+
 /// Makes a sandbox up to the point where nothing but its first program is missing. Descriptors, in
 /// this order: detached mounts (open_tree) of the image's root, of the directory of guest programs,
-/// of the run directory; the sandbox's end of its control pair (below); if `into_cgroup`, a cgroup
-/// v2 directory; one detached mount for each of `mounts`.
+/// of the run directory; the sandbox's end of its control pair (below); those of `entrance`; one
+/// detached mount for each of `mounts`.
 ///
 /// The new process writes to its control pair one byte kReady, or kFailed with a u32 errno value
 /// and a text. It waits there for kGo, then becomes /aegis/bin/init; end of file ends it.
 struct Spawn {
     std::uint64_t token = 0;
     std::uint64_t tmp_bytes = 0;  ///< 0: no tmpfs at /tmp, a mount is there
-    bool into_cgroup = false;
+    Entrance entrance;
     std::vector<Mount> mounts;  ///< in mount order
     bool operator==(const Spawn&) const = default;
 };
@@ -62,12 +70,11 @@ std::size_t fdCount(const Spawn& spawn);
 
 /// Makes a template: a process of an image from which sandboxes are forked. Descriptors: detached
 /// mounts of the image's root and of the directory of guest programs, the template's end of its
-/// control pair (SOCK_SEQPACKET); if `into_cgroup`, a cgroup v2 directory. It says kReady and waits
-/// for kGo like a Spawn, then executes `argv` as the sandbox's user with the pair at descriptor
-/// kTemplateFd.
+/// control pair (SOCK_SEQPACKET); those of `entrance`. It says kReady and waits for kGo like a
+/// Spawn, then executes `argv` as the sandbox's user with the pair at descriptor kTemplateFd.
 struct SpawnTemplate {
     std::uint64_t token = 0;
-    bool into_cgroup = false;
+    Entrance entrance;
     std::vector<std::string> argv;  ///< argv[0] is searched in PATH of `env`
     std::vector<std::string> env;
     std::string seccomp;  ///< the template's own filter, under which stems still make namespaces
@@ -91,9 +98,10 @@ struct StemMapped {
 /// To a template, on its control pair: first a Configure, which it answers with kReady; then one
 /// byte kGo with the stem's end of a pair (SOCK_SEQPACKET) for each stem. It answers kReady with a
 /// pidfd, or kFailed and a text. The stem, in namespaces of its own, waits on its pair for kGo (its
-/// ids are mapped, its cgroup is its own), says kReady, and waits for what makes it a sandbox, with
-/// descriptors as a Spawn but for the control pair and the cgroup. It becomes /aegis/bin/init
-/// with a payload that waits (ctl.h), or says kFailed and a text; end of file ends it.
+/// ids are mapped) with the doors of its cgroup, if it is to go there itself, says kReady, and
+/// waits for what makes it a sandbox, with descriptors as a Spawn but for the control pair and the
+/// cgroup. It becomes /aegis/bin/init with a payload that waits (ctl.h), or says kFailed and a
+/// text; end of file ends it.
 struct Finish {
     std::uint64_t tmp_bytes = 0;
     std::vector<Mount> mounts;

@@ -9,13 +9,13 @@ Spawn sample() {
     Spawn spawn;
     spawn.token = 7;
     spawn.tmp_bytes = 1 << 20;
-    spawn.into_cgroup = true;
+    spawn.entrance = {true, 2};
     spawn.mounts = {{"/workspace", true, false}, {"/workspace/out.txt", false, true}};
     return spawn;
 }
 
 SpawnTemplate templateSample() {
-    return {9, true, {"python3", "-c", "x"}, {"A=1", ""}, std::string(8, 'f')};
+    return {9, {false, 3}, {"python3", "-c", "x"}, {"A=1", ""}, std::string(8, 'f')};
 }
 
 TEST(Launch, MessagesComeBackAsTheyWere) {
@@ -35,8 +35,8 @@ TEST(Launch, MessagesComeBackAsTheyWere) {
         ASSERT_TRUE(back);
         EXPECT_TRUE(*back == reply);
     }
-    EXPECT_EQ(fdCount(sample()), 7U);
-    EXPECT_EQ(fdCount(templateSample()), 4U);
+    EXPECT_EQ(fdCount(sample()), 9U);
+    EXPECT_EQ(fdCount(templateSample()), 6U);
     const Finish finish{1 << 20, sample().mounts};
     auto bytes = encode(finish);
     ASSERT_TRUE(bytes);
@@ -73,12 +73,15 @@ TEST(Launch, PlacesMustBeCleanAndFew) {
     Spawn many;
     many.mounts.assign(kMaxMounts + 1, {"/a", true, true});
     EXPECT_FALSE(encode(Request(many)));
+    many.mounts.clear();
+    many.entrance.doors = kMaxDoors + 1;
+    EXPECT_FALSE(encode(Request(many)));
     EXPECT_FALSE(encode(Request(Configure{"odd"})));
     EXPECT_FALSE(encode(Request(Configure{})));
-    EXPECT_FALSE(encode(Request(SpawnTemplate{1, false, {}, {}, std::string(8, 'f')})));
-    EXPECT_FALSE(encode(Request(SpawnTemplate{1, false, {"a"}, {}, "odd"})));
+    EXPECT_FALSE(encode(Request(SpawnTemplate{1, {}, {}, {}, std::string(8, 'f')})));
+    EXPECT_FALSE(encode(Request(SpawnTemplate{1, {}, {"a"}, {}, "odd"})));
     EXPECT_FALSE(encode(
-        Request(SpawnTemplate{1, false, {"a", std::string("b\0c", 3)}, {}, std::string(8, 'f')})));
+        Request(SpawnTemplate{1, {}, {"a", std::string("b\0c", 3)}, {}, std::string(8, 'f')})));
     auto good = encode(Request(sample()));
     auto at = good->find("/workspace/out.txt");
     good->replace(at, 10, "/../../etc");

@@ -1,114 +1,13 @@
-#include "sandbox/process/process_runtime.h"
-
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <chrono>
-#include <thread>
+#include <sstream>
 
-#include "os/cgroup.h"
-#include "os/files.h"
-#include "sandbox/common/fixture_for_test.h"
+#include "sandbox/process/process_fixture_for_test.h"
 #include "text/json.h"
 
 namespace aegis::sandbox {
 namespace {
-
-namespace fs = std::filesystem;
-
-const std::string kSleep = "import time; time.sleep(600)";
-
-/// This machine's own files as the image: python3 is there, and nothing must be unpacked.
-struct HostImage : ports::RootImages {
-    Result<ports::RootImage> resolve(const std::string& image) override {
-        if (image != "host")
-            return {ErrorCode::kNotFound, "image " + image + " is not on this machine"};
-        ports::RootImage out;
-        out.digest = "sha256:0";
-        out.root = "/";
-        out.env = {"PATH=/usr/local/bin:/usr/bin:/bin", "IMAGE=yes"};
-        return out;
-    }
-};
-
-/// Once with a fresh interpreter for each sandbox, once with forks of a template.
-class ProcessRuntimeTest : public GuestFixture, public ::testing::WithParamInterface<bool> {
-  protected:
-    ports::Runtime& runtime() override { return *runtime_; }
-
-    void SetUp() override {
-        if (::geteuid() != 0) GTEST_SKIP() << "these tests need root";
-        ASSERT_TRUE(fs::exists(dir_ + "/guest/init")) << "guest/init is not built";
-        image_ = "host";
-        runtime_ = make();
-        const auto there = runtime_->available();
-        ASSERT_TRUE(there) << there.error().message;
-        if (GetParam()) makeTemplate();
-    }
-    /// No stems ahead: what there is, is in use.
-    virtual WarmPool warm() const { return {0, GetParam() ? 600'000 : 0}; }
-    /// The first sandbox of an image asks for it.
-    virtual void makeTemplate() {
-        addTemplateModule();
-        ASSERT_TRUE(eventually([&] {
-            const auto one = spec(kSleep);
-            runtime_->start(one, soon(), sink_);
-            const bool up = sink_.started(one.id).info.has_value();
-            const auto there = groups();
-            closeNow(one.id);
-            return up && there.size() == 1 && there[0].starts_with("stem-");
-        })) << "no template, or no stem of it";
-        ASSERT_TRUE(eventually([&] { return groups().empty(); }));
-    }
-    void TearDown() override {
-        if (!runtime_) return;
-        const auto swept = runtime_->sweep({});
-        EXPECT_TRUE(swept) << swept.error().message;
-        // What was forked goes its own way.
-        EXPECT_TRUE(warm().size > 0 ||
-                    eventually([&] { return groups().empty() && runDirsEmpty(); }));
-        runtime_.reset();
-        EXPECT_TRUE(runDirsEmpty());
-        EXPECT_FALSE(fs::exists("/sys/fs/cgroup/memory/aegis/" + node_.str()));
-    }
-    std::unique_ptr<ProcessRuntime> make() {
-        ProcessOptions options;
-        options.node = node_;
-        options.guest_dir = dir_ + "/guest";
-        options.run_base = dir_ + "/run";
-        options.listeners = listeners();
-        options.warm = warm();
-        options.launcher_command = {std::string(AEGIS_BINARY_DIR) +
-                                    "/src/launcher/aegis_standalone_launcher"};
-        auto made = ProcessRuntime::create(std::move(options), images_, os::systemRandom());
-        EXPECT_TRUE(made) << made.error().message;
-        return made ? std::move(*made) : nullptr;
-    }
-    std::vector<std::string> allGroups() {
-        auto tree = os::CgroupTree::open(node_.str());
-        EXPECT_TRUE(tree);
-        return tree ? *tree->list() : std::vector<std::string>{"?"};
-    }
-    /// Of sandboxes.
-    std::vector<std::string> groups() {
-        auto out = allGroups();
-        std::erase_if(out, [](const auto& name) { return name.starts_with("template-"); });
-        return out;
-    }
-    bool runDirsEmpty() { return emptyOrGone(dir_ + "/run/" + node_.str() + "-process"); }
-    /// Until the removal, which follows the report of a death, is done.
-    template <class Ready>
-    bool eventually(Ready ready) {
-        for (int i = 0; i < 500; ++i) {
-            if (ready()) return true;
-            std::this_thread::sleep_for(std::chrono::milliseconds(10));
-        }
-        return false;
-    }
-
-    HostImage images_;
-    std::unique_ptr<ProcessRuntime> runtime_;
-};
 
 const std::string kPrelude = R"(
 import json, os, subprocess, socket, threading, errno
@@ -340,7 +239,48 @@ TEST_P(ProcessRuntimeTest, ClosingKillsAtOnceAndTwiceIsFine) {
     EXPECT_TRUE(eventually([&] { return groups().empty() && runDirsEmpty(); }));
 }
 
+/// All processes below one, and itself.
+std::vector<std::string> family(const std::string& pid) {
+    std::vector<std::string> out{pid};
+    std::istringstream children(
+        os::readFile("/proc/" + pid + "/task/" + pid + "/children", 64 << 10).value_or(""));
+    for (std::string child; children >> child;)
+        for (auto& one : family(child))
+            out.push_back(std::move(one));
+    return out;
+}
+
+TEST_P(ProcessRuntimeTest, AllOfASandboxIsInItsGroupAndNothingElseIs) {
+    const auto what = spec(
+        "import os, time\n"
+        "for _ in range(3): os.fork()\n"
+        "print('', flush=True)\n" +
+        kSleep);
+    runtime_->start(what, soon(), sink_);
+    const auto info = sink_.started(what.id).info;
+    ASSERT_TRUE(info);
+    const auto first = info->name.substr(4);
+    // PID 1 and eight.
+    ASSERT_TRUE(eventually([&] { return family(first).size() == 9; }));
+    auto tree = os::CgroupTree::open(node_.str());
+    const auto own = groups();
+    ASSERT_EQ(own.size(), 1U);
+    for (const auto& pid : family(first)) {
+        const auto where = os::readFile("/proc/" + pid + "/cgroup", 64 << 10);
+        ASSERT_TRUE(where);
+        EXPECT_TRUE(tree->holds(*where, own[0])) << pid << "\n" << *where;
+    }
+    for (const auto& group : allGroups()) {
+        const auto within = os::readFile(
+            "/sys/fs/cgroup/memory/aegis/" + node_.str() + "/" + group + "/cgroup.procs", 64 << 10);
+        ASSERT_TRUE(within);
+        EXPECT_EQ(std::ranges::count(*within, '\n'), group == own[0] ? 9 : 1) << group;
+    }
+    closeNow(what.id);
+}
+
 TEST_P(ProcessRuntimeTest, ClosingDuringTheStartLeavesNothing) {
+    const auto before = allGroups();
     for (int delay_ms : {0, 1, 2, 3, 5, 8, 12, 20, 40}) {
         const auto what = spec(kSleep);
         runtime_->start(what, soon(), sink_);
@@ -351,6 +291,7 @@ TEST_P(ProcessRuntimeTest, ClosingDuringTheStartLeavesNothing) {
         EXPECT_FALSE(runtime_->root(what.id));
     }
     EXPECT_TRUE(eventually([&] { return groups().empty() && runDirsEmpty(); }));
+    EXPECT_EQ(allGroups(), before) << "the template is the same";
 }
 
 TEST_P(ProcessRuntimeTest, ASandboxThatIsKilledFromOutsideIsReported) {
@@ -441,121 +382,6 @@ TEST_P(ProcessRuntimeTest, ManyAtOnceAndOneAfterTheOther) {
     EXPECT_TRUE(eventually([&] { return groups().empty() && runDirsEmpty(); }));
 }
 
-/// Stems that wait, used once each.
-class WarmProcessRuntimeTest : public ProcessRuntimeTest {
-  protected:
-    static constexpr std::size_t kReady = 2;
-    ports::Runtime& runtime() override { return *runtime_; }
-    std::size_t stems() {
-        const auto all = groups();
-        return static_cast<std::size_t>(
-            std::ranges::count_if(all, [](const auto& name) { return name.starts_with("stem-"); }));
-    }
-    WarmPool warm() const override { return {kReady, 600'000}; }
-    void makeTemplate() override {
-        addTemplateModule();
-        const auto first = spec("");
-        ASSERT_TRUE(runToEnd(first).exit);
-        closeNow(first.id);
-        ASSERT_TRUE(eventually([&] { return groups().size() == kReady; }));
-    }
-};
-
-TEST_P(WarmProcessRuntimeTest, EachIsUsedOnceAndReplaced) {
-    std::set<std::string> used;
-    for (int i = 0; i < 6; ++i) {
-        const auto what = spec(kSleep);
-        runtime_->start(what, soon(), sink_);
-        const auto info = sink_.started(what.id).info;
-        ASSERT_TRUE(info);
-        const auto cgroup = os::readFile("/proc/" + info->name.substr(4) + "/cgroup", 64 << 10);
-        ASSERT_TRUE(cgroup) << info->name;
-        const auto at = cgroup->find("/stem-");
-        ASSERT_NE(at, std::string::npos) << *cgroup;
-        const auto group = cgroup->substr(at, cgroup->find('\n', at) - at);
-        EXPECT_TRUE(used.insert(group).second) << group << " came back";
-        closeNow(what.id);
-        EXPECT_TRUE(eventually([&] { return stems() == kReady; }));
-    }
-}
-
-TEST_P(WarmProcessRuntimeTest, NothingOfOneIsInAnother) {
-    // Leaves a mark wherever one may be left, and tells whether there was one.
-    const std::string script = R"(
-import builtins, gc, json, os, sys
-marks = [hasattr(builtins, 'mark'), 'MARK' in os.environ, os.path.exists('/tmp/mark'),
-         os.path.exists('/dev/shm/mark'), any(isinstance(o, str) and o.startswith('the ma' + 'rk ')
-                                             for o in gc.get_objects())]
-builtins.mark = 'the ' + 'mark ' + str(os.getpid())
-os.environ['MARK'] = '1'
-for place in '/tmp/mark', '/dev/shm/mark': open(place, 'w').close()
-print(json.dumps([any(marks), sorted(map(int, os.listdir('/proc/self/fd')))[:-1], os.getpid(),
-                  os.urandom(8).hex(), os.environ.get('OWN')]))
-)";
-    std::set<std::string> random;
-    for (int i = 0; i < 5; ++i) {
-        auto what = spec(script);
-        what.env["OWN"] = std::to_string(i);
-        const auto fate = runToEnd(what);
-        const auto id = what.id;
-        ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
-        const auto said = json::parse(fate.exit->standard_output);
-        ASSERT_TRUE(said) << fate.exit->standard_error;
-        const auto& fields = said->as_array();
-        EXPECT_EQ(json::dump(fields[0]), "false");
-        EXPECT_EQ(json::dump(fields[1]), "[0,1,2]");
-        EXPECT_EQ(json::dump(fields[2]), "2");
-        random.insert(json::dump(fields[3]));
-        EXPECT_EQ(json::dump(fields[4]), "\"" + std::to_string(i) + "\"");
-        closeNow(id);
-    }
-    EXPECT_EQ(random.size(), 5U);
-}
-
-TEST_P(WarmProcessRuntimeTest, ATemplateThatDiesIsReplacedAndItsSandboxesAreTold) {
-    const auto what = spec(kSleep);
-    runtime_->start(what, soon(), sink_);
-    ASSERT_TRUE(sink_.started(what.id).info);
-    const auto all = allGroups();
-    const auto old =
-        *std::ranges::find_if(all, [](const auto& name) { return name.starts_with("template-"); });
-    auto tree = os::CgroupTree::open(node_.str());
-    ASSERT_TRUE(tree->kill(old, soon()));
-    const auto fate = sink_.finished(what.id);
-    ASSERT_TRUE(fate.exit);
-    EXPECT_EQ(fate.exit->died, "the sandbox's first process died");
-    closeNow(what.id);
-    // The stems that waited died with it; whoever is handed one says so or goes the long way.
-    ASSERT_TRUE(eventually([&] {
-        const auto next = spec("print('works')");
-        const auto after = runToEnd(next);
-        closeNow(next.id);
-        return after.exit && after.exit->standard_output == "works\n";
-    }));
-}
-
-/// An image that nobody uses keeps nothing.
-class IdleProcessRuntimeTest : public WarmProcessRuntimeTest {
-  protected:
-    WarmPool warm() const override { return {1, 2'500}; }
-    void makeTemplate() override { addTemplateModule(); }
-};
-
-TEST_P(IdleProcessRuntimeTest, WhatWaitsForNobodyIsGivenUp) {
-    for (int round = 0; round < 2; ++round) {
-        const auto what = spec("print('works')");
-        EXPECT_EQ(runToEnd(what).exit->standard_output, "works\n");
-        closeNow(what.id);
-        EXPECT_TRUE(eventually([&] { return stems() == 1; })) << "one waits";
-        EXPECT_TRUE(eventually([&] { return allGroups().empty(); })) << "nor the template";
-        EXPECT_TRUE(runDirsEmpty());
-    }
-}
-
-INSTANTIATE_TEST_SUITE_P(Sandboxes, IdleProcessRuntimeTest, ::testing::Values(true),
-                         [](const auto&) { return "Idle"; });
-INSTANTIATE_TEST_SUITE_P(Sandboxes, WarmProcessRuntimeTest, ::testing::Values(true),
-                         [](const auto&) { return "Warm"; });
 INSTANTIATE_TEST_SUITE_P(Sandboxes, ProcessRuntimeTest, ::testing::Bool(),
                          [](const auto& kind) { return kind.param ? "Forked" : "Fresh"; });
 

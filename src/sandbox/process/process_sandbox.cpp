@@ -93,22 +93,14 @@ Result<Prison> makePrison(ProcessContext& context, const PrisonPlan& plan, Deadl
     std::vector<int> fds{image.get(), bin.get(), run.get(), pair.second.get()};
     // The new process's end blocks: it has nothing else to do.
     ::fcntl(pair.second.get(), F_SETFL, 0);
-    os::Fd cgroup;
-    if (!plan.group.empty() && context.cgroups->version2()) {
-        AEGIS_TRY(cgroup, context.cgroups->directory(plan.group));
-        spawn.into_cgroup = true;
-        fds.push_back(cgroup.get());
-    }
+    std::vector<os::Fd> doors;
+    if (!plan.group.empty())
+        AEGIS_CHECK(addEntrance(*context.cgroups, plan.group, spawn.entrance, fds, doors));
     for (const auto& volume : volumes)
         fds.push_back(volume.get());
     AEGIS_TRY(auto child, context.launcher.spawn(std::move(spawn), fds, deadline));
     pair.second.reset();
     Prison prison{std::move(child.pidfd), child.pid, std::move(pair.first)};
-    if (!plan.group.empty() && !context.cgroups->version2()) {
-        // Meanwhile the process builds its root: this waits for the kernel.
-        auto added = context.cgroups->add(plan.group, prison.pid);
-        if (!added) return std::move(added.error());
-    }
     AEGIS_CHECK(awaitReady(prison.control.get(), deadline.earlier(inMs(kBuildMs))));
     return prison;
 }
@@ -200,7 +192,9 @@ void ProcessSandbox::onPrepared(Prepared& prepared) {
 }
 
 GuestSandbox::Verdict ProcessSandbox::judge(const CtlPeer& peer) const {
-    return peer.first_process && peer.pid == pid_ ? Verdict::kOurs : Verdict::kForeign;
+    const bool ours =
+        peer.first_process && peer.pid == pid_ && context_.cgroups->holds(peer.proc_cgroup, group_);
+    return ours ? Verdict::kOurs : Verdict::kForeign;
 }
 
 void ProcessSandbox::autopsy() {

@@ -50,8 +50,8 @@ Result<Prison> makePrison(ProcessContext& context, const PrisonPlan& plan, Deadl
 
 /// A sandbox of the embedded kind. Where there is a template of its image it is a stem that is
 /// told what to become, or has become already. Else, the long way, the order is: image, directories
-/// and sockets, cgroup with its limits, process; while that builds its root it is moved into the
-/// cgroup; then it is told to go on, becomes PID 1 of ours, and the rest is GuestSandbox's.
+/// and sockets, cgroup with its limits, process, which goes there before all else; once its root
+/// stands it is told to go on, becomes PID 1 of ours, and the rest is GuestSandbox's.
 class ProcessSandbox final : public GuestSandbox {
   public:
     ProcessSandbox(ProcessContext& context, ports::SandboxSpec spec, Deadline deadline,

@@ -222,8 +222,7 @@ Status StemPool::makeOne(const ports::RootImage& image, bool plain, const std::s
     }
     AEGIS_TRY(stem, origin->makeStem(group, inMs(kMakeMs)));
     if (!plain) return {};
-    auto standing =
-        standUp(*stem, image.root, context_.run_dirs, context_.guest_dir, inMs(kMakeMs));
+    auto standing = standUp(context_, *stem, image.root, inMs(kMakeMs));
     if (!standing) {
         dispose(std::move(*stem));
         stem.reset();

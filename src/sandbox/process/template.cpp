@@ -91,18 +91,12 @@ Status Template::launch(const ports::RootImage& image, Deadline deadline) {
     spawn.env = payloadEnv({}, defaults, 0, 0);
     spawn.seccomp = context_.template_filter;
     std::vector<int> fds{image_tree.get(), bin.get(), pair.second.get()};
-    os::Fd directory;
-    const bool version2 = context_.cgroups.version2();
-    if (version2) {
-        AEGIS_TRY(directory, context_.cgroups.directory(group_));
-        spawn.into_cgroup = true;
-        fds.push_back(directory.get());
-    }
+    std::vector<os::Fd> doors;
+    AEGIS_CHECK(addEntrance(context_.cgroups, group_, spawn.entrance, fds, doors));
     AEGIS_TRY(auto child, context_.launcher.spawnTemplate(std::move(spawn), fds, deadline));
     pair.second.reset();
     socket_ = std::move(pair.first);
     pidfd_ = std::move(child.pidfd);
-    if (!version2) AEGIS_CHECK(context_.cgroups.add(group_, child.pid));
     AEGIS_CHECK(expectReady(socket_.get(), deadline));
     AEGIS_CHECK(sendByte(socket_.get(), {}, deadline));
     AEGIS_TRY(const auto configure, launch::encode(launch::Configure{context_.filter}));
@@ -150,8 +144,17 @@ Result<Stem> Template::makeStem(const std::string& group, Deadline deadline) {
         stem.group = group;
         stem.origin = shared_from_this();
         AEGIS_CHECK(context_.launcher.mapStem(pidfd_.get(), stem.pid, deadline));
-        AEGIS_CHECK(context_.cgroups.add(group, stem.pid));
-        AEGIS_CHECK(sendByte(stem.socket.get(), {}, deadline));
+        std::vector<int> doors;
+        std::vector<os::Fd> entrance;
+        if (context_.cgroups.version2()) {
+            // To be born there takes rights over the group that the template shall not have.
+            AEGIS_CHECK(context_.cgroups.add(group, stem.pid));
+        } else {
+            AEGIS_TRY(entrance, context_.cgroups.entrance(group));
+            for (const auto& door : entrance)
+                doors.push_back(door.get());
+        }
+        AEGIS_CHECK(sendByte(stem.socket.get(), doors, deadline));
         AEGIS_CHECK(expectReady(stem.socket.get(), deadline));
         return {};
     };
@@ -161,6 +164,16 @@ Result<Stem> Template::makeStem(const std::string& group, Deadline deadline) {
     if (!stem.group.empty() && context_.cgroups.kill(group, inMs(kKillMs)))
         (void)context_.cgroups.remove(group);
     return std::move(settled.error()).within("a stem");
+}
+
+Status addEntrance(const os::CgroupTree& cgroups, const std::string& group,
+                   launch::Entrance& entrance, std::vector<int>& fds, std::vector<os::Fd>& doors) {
+    AEGIS_TRY(doors, cgroups.entrance(group));
+    entrance.directory = cgroups.version2();
+    entrance.doors = static_cast<std::uint8_t>(cgroups.version2() ? 0 : doors.size());
+    for (const auto& door : doors)
+        fds.push_back(door.get());
+    return {};
 }
 
 Status finishStem(const Stem& stem, const StemOrder& order, Deadline deadline) {
@@ -177,25 +190,28 @@ Status finishStem(const Stem& stem, const StemOrder& order, Deadline deadline) {
 
 namespace {
 
-Result<CtlPeer> awaitPeer(const Stem& stem, int listener, Deadline deadline) {
+Result<CtlPeer> awaitPeer(const os::CgroupTree& cgroups, const Stem& stem, int listener,
+                          Deadline deadline) {
     // Or until it has died.
     AEGIS_CHECK(os::waitReady(listener, POLLIN, deadline, stem.pidfd.get()));
     AEGIS_TRY(auto peer, acceptCtl(listener));
     if (!peer || !peer->first_process || peer->pid != stem.pid)
         return {ErrorCode::kUnavailable, "what connected is not the stem"};
+    if (!cgroups.holds(peer->proc_cgroup, stem.group))
+        return {ErrorCode::kUnavailable, "the stem is not in its cgroup"};
     return std::move(*peer);
 }
 
 }  // namespace
 
-Result<Standing> standUp(const Stem& stem, const std::string& image_root, RunDirs& run_dirs,
-                         const os::Fd& guest_dir, Deadline deadline) {
-    AEGIS_TRY(auto run, run_dirs.create());
+Result<Standing> standUp(const TemplateContext& context, const Stem& stem,
+                         const std::string& image_root, Deadline deadline) {
+    AEGIS_TRY(auto run, context.run_dirs.create());
     auto stand = [&]() -> Result<CtlPeer> {
         AEGIS_TRY(const os::Fd listener, listenCtl(run.ctlSocket()));
-        AEGIS_CHECK(finishStem(stem, {image_root, run.shared, guest_dir, {kFirstTmpBytes, {}}, {}},
-                               deadline));
-        return awaitPeer(stem, listener.get(), deadline);
+        AEGIS_CHECK(finishStem(
+            stem, {image_root, run.shared, context.guest_dir, {kFirstTmpBytes, {}}, {}}, deadline));
+        return awaitPeer(context.cgroups, stem, listener.get(), deadline);
     };
     auto peer = stand();
     if (peer) return Standing{std::move(run), std::move(*peer)};

@@ -80,6 +80,12 @@ class Template : public std::enable_shared_from_this<Template> {
     os::Fd pidfd_;
 };
 
+/// Adds to an order for the launcher, and to its descriptors, how the new process comes into its
+/// cgroup; `doors` keeps them open.
+Status addEntrance(const os::CgroupTree& cgroups, const std::string& group,
+                   proto::launch::Entrance& entrance, std::vector<int>& fds,
+                   std::vector<os::Fd>& doors);
+
 /// Sends a stem what makes it a sandbox: the image's root and the run directory on the host, its
 /// mounts and their trees.
 struct StemOrder {
@@ -93,8 +99,8 @@ Status finishStem(const Stem& stem, const StemOrder& order, Deadline deadline);
 
 /// Makes it one for nobody yet; blocks until it stands. What it made of it is removed if that
 /// fails.
-Result<Standing> standUp(const Stem& stem, const std::string& image_root, RunDirs& run_dirs,
-                         const os::Fd& guest_dir, Deadline deadline);
+Result<Standing> standUp(const TemplateContext& context, const Stem& stem,
+                         const std::string& image_root, Deadline deadline);
 /// Gives the /tmp of one that stands its size.
 Status resizeTmp(const Stem& stem, std::uint64_t bytes);
 
