@@ -336,6 +336,8 @@ Daemon::~Daemon() {
     p.streams.reset();
     p.janitor.join();
     p.volumes->unmountAll(deadline);
+    // Commits of what was going on may still come; those who watch them go before the store does.
+    p.store->journal().unobserve();
     log(LogLevel::kInfo, "the daemon has stopped");
 }
 

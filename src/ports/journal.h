@@ -134,6 +134,9 @@ class Journal {
     using Observer = std::function<void(const ExecutionId&, const AgentId&,
                                         const std::vector<execution::Event>&)>;
     virtual void observe(Observer observer) = 0;
+    /// Forgets the observers, who have seen all that was appended before: none is called any more
+    /// when this returns. Blocks for a commit; not on the writer's thread.
+    virtual void unobserve() = 0;
 };
 
 }  // namespace aegis::ports

@@ -84,6 +84,7 @@ class FakeJournal : public ports::Journal {
         return unsupported();
     }
     void observe(Observer) override {}
+    void unobserve() override {}
 
     std::atomic<bool> dead = false;
     std::atomic<int> starts_refused = 0;  ///< so many to come

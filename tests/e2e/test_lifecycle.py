@@ -138,6 +138,22 @@ class Restart(Case):
         self.assertEqual(self.model.stats()["requests"], 3, "no recorded answer is bought again")
         self.node.clean()
 
+    def test_sigterm_while_executions_begin_and_fail(self):
+        """What is committed last is still shown to whoever counts and logs it."""
+        hopeless = agent("hopeless")
+        hopeless["spec"]["runtime"] = {"image": "aegis-test/no-such-image", "isolation": "docker",
+                                       "image_pull_policy": "Never"}
+        self.node.deploy(hopeless)
+        ids = []
+        for _ in range(3):
+            ids += [self.node.api("POST", "/v1/agents/hopeless/execute", {"input": "{}"})[1]["id"]
+                    for _ in range(40)]
+            self.assertEqual(self.node.terminate(), 0, self.node.log())
+            self.node.start()
+        for execution in ids:
+            self.assertEqual(self.node.wait(execution)["error"]["code"], "sandbox_error")
+        self.node.clean()
+
     def test_paused_agent_keeps_its_promises(self):
         self.say({"delay_ms": 1500, "content": "ok"})
         self.node.deploy(agent("paused"))

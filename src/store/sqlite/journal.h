@@ -39,6 +39,7 @@ class SqliteJournal : public ports::Journal {
     Status releaseEnded() override;
     Result<ports::NodeEventPage> nodeEvents(const ports::NodeEventFilter& filter) override;
     void observe(Observer observer) override;
+    void unobserve() override;
 
     /// Reads the whole chain of an execution. kInternal names the first event that is damaged,
     /// missing or not the one that was written.

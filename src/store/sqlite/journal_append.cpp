@@ -271,6 +271,19 @@ void SqliteJournal::observe(Observer observer) {
     observers_ = std::move(observers);
 }
 
+void SqliteJournal::unobserve() {
+    // The writer answers in order: all that came before has been shown then.
+    auto passed = [this] {
+        (void)writer_.run([](Database&) { return Status(); }, false);
+    };
+    passed();
+    {
+        std::lock_guard lock(mutex_);
+        observers_ = std::make_shared<Observers>();
+    }
+    passed();
+}
+
 Status SqliteJournal::remove(const ExecutionId& id) {
     Status removed = writer_.run(
         [this, id](Database& db) -> Status {

@@ -361,6 +361,23 @@ TEST_F(JournalTest, ObserversSeeCommitsInOrder) {
     EXPECT_EQ(seen, expected);
 }
 
+TEST_F(JournalTest, AnObserverSeesWhatCameBeforeItIsForgotten) {
+    auto seen = std::make_unique<std::vector<std::uint64_t>>();
+    journal().observe([&](const ExecutionId&, const AgentId&, const auto& events) {
+        for (const auto& e : events)
+            seen->push_back(e.seq);
+    });
+    auto id = newId();
+    auto first = appendAsync(journal(), firstBatch(id));
+    auto soft = nextBatch(id, 1);
+    soft.durability = execution::Durability::kSoon;
+    auto second = appendAsync(journal(), std::move(soft));
+    journal().unobserve();
+    EXPECT_EQ(*seen, (std::vector<std::uint64_t>{1, 2}));
+    seen.reset();
+    EXPECT_TRUE(appendAsync(journal(), nextBatch(id, 2)).get());
+}
+
 TEST_F(JournalTest, SoftBatchesWaitForCompanyAndUrgentOnesDoNot) {
     using clock = std::chrono::steady_clock;
     constexpr std::int64_t kWaitMs = 1500;
