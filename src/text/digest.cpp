@@ -7,10 +7,12 @@
 namespace aegis::text {
 
 std::string sha256(std::string_view bytes) {
+    // Looked up once: by default OpenSSL does so for every digest, under a lock.
+    static EVP_MD* const kind = ::EVP_MD_fetch(nullptr, "SHA256", nullptr);
     std::string out(32, '\0');
     unsigned length = 0;
     int ok = ::EVP_Digest(bytes.data(), bytes.size(), reinterpret_cast<unsigned char*>(out.data()),
-                          &length, ::EVP_sha256(), nullptr);
+                          &length, kind, nullptr);
     AEGIS_ASSERT(ok == 1 && length == 32);
     return out;
 }

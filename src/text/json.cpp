@@ -145,8 +145,15 @@ void newline(std::string& out, int indent, int level) {
 constexpr std::string_view kReplacement = "\xef\xbf\xbd";
 
 void quoteTo(std::string& out, std::string_view text) {
+    auto is_plain = [](char c) { return c >= 0x20 && c < 0x7f && c != '"' && c != '\\'; };
     out += '"';
     for (std::size_t at = 0; at < text.size();) {
+        auto rest = text.substr(at);
+        auto plain =
+            static_cast<std::size_t>(std::ranges::find_if_not(rest, is_plain) - rest.begin());
+        out.append(rest, 0, plain);
+        at += plain;
+        if (at == text.size()) break;
         auto c = static_cast<unsigned char>(text[at]);
         std::size_t length = utf8Length(text, at);
         switch (c) {

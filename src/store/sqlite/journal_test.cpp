@@ -13,6 +13,7 @@
 #include "store/sqlite/crc32c.h"
 #include "store/sqlite/sqlite.h"
 #include "store/sqlite/store_test_util.h"
+#include "store/sqlite/wal_space.h"
 
 namespace aegis::store {
 namespace {
@@ -359,6 +360,32 @@ TEST_F(JournalTest, ObserversSeeCommitsInOrder) {
         (void)answer.get();
     store_.reset();
     EXPECT_EQ(seen, expected);
+}
+
+TEST_F(JournalTest, CommitsGoIntoAFileThatIsLongAlready) {
+    const auto wal = dir_.path() + "/aegis.db-wal";
+    auto length = [&] {
+        struct stat st{};
+        return ::stat(wal.c_str(), &st) == 0 ? st.st_size : -1;
+    };
+    auto id = newId();
+    ASSERT_TRUE(append(journal(), firstBatch(id)));
+    auto before = length();
+    EXPECT_GE(before, kWalBytes);
+    for (std::uint64_t seq = 1; seq < 50; ++seq)
+        ASSERT_TRUE(append(journal(), nextBatch(id, seq)));
+    EXPECT_EQ(length(), before);
+
+    // As after a power cut: what lies there now, opened by another daemon.
+    TempDir copy;
+    for (auto name : {"/aegis.db", "/aegis.db-wal"}) {
+        auto bytes = os::readFile(dir_.path() + name, 64 << 20);
+        ASSERT_TRUE(bytes);
+        ASSERT_TRUE(os::writeFileAtomic(copy.path() + name, *bytes));
+    }
+    auto other = openStore(copy.path());
+    EXPECT_EQ(other->journal().events(id, 0, 100)->size(), 50U);
+    EXPECT_TRUE(other->verify(id));
 }
 
 TEST_F(JournalTest, AnObserverSeesWhatCameBeforeItIsForgotten) {

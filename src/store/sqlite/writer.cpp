@@ -1,8 +1,10 @@
 #include "store/sqlite/writer.h"
 
 #include <future>
+#include <utility>
 
 #include "base/log.h"
+#include "store/sqlite/wal_space.h"
 
 namespace aegis::store {
 namespace {
@@ -31,6 +33,9 @@ void Writer::stop() {
 
 int Writer::walHook(void* self, sqlite3*, const char*, int pages) {
     auto* writer = static_cast<Writer*>(self);
+    // It began anew, maybe after its file was cut.
+    if (pages < writer->wal_pages_) writer->wal_is_long_ = false;
+    writer->wal_pages_ = pages;
     if (writer->on_wal_pages_) writer->on_wal_pages_(pages);
     return SQLITE_OK;
 }
@@ -72,6 +77,7 @@ void Writer::fail(const Error& error) {
 
 void Writer::loop() {
     while (true) {
+        if (!std::exchange(wal_is_long_, true)) growWal(db_);
         Group group = next();
         if (group.empty()) return;
         commit(std::move(group));
@@ -126,7 +132,7 @@ Status Writer::tryCommit(Group& group, Answers& answers) {
     Status status;
     for (std::size_t i = 0; i < group.size() && status; ++i) {
         if (answers[i]) continue;
-        answers[i] = runOne(group[i]);
+        answers[i] = runOne(group[i], group.size() == 1);
         bool full = !*answers[i] && answers[i]->error().code == ErrorCode::kStorageFull &&
                     !group[i].needs_room;
         if (full || !db_.inTransaction()) status = *answers[i];
@@ -136,9 +142,15 @@ Status Writer::tryCommit(Group& group, Answers& answers) {
     return status;
 }
 
-std::optional<Status> Writer::runOne(Job& job) {
+// One that is alone needs no savepoint, which copies every page that it changes.
+std::optional<Status> Writer::runOne(Job& job, bool alone) {
     if (job.needs_room) {
         if (auto room = reserve_.roomForNew(); !room) return room;
+    }
+    if (alone) {
+        Status status = job.work(db_);
+        if (!status && db_.inTransaction()) (void)control("ROLLBACK");
+        return status;
     }
     if (auto begun = control("SAVEPOINT job"); !begun) return begun;
     Status status = job.work(db_);

@@ -64,7 +64,7 @@ class Writer {
     Group next();
     void commit(Group group);
     Status tryCommit(Group& group, Answers& answers);
-    std::optional<Status> runOne(Job& job);
+    std::optional<Status> runOne(Job& job, bool alone);
     Status control(const char* sql);
     static int walHook(void* self, sqlite3* db, const char* name, int pages);
 
@@ -73,6 +73,8 @@ class Writer {
     Fatal fatal_;
     const std::chrono::milliseconds wait_;
     std::function<void(int)> on_wal_pages_;
+    int wal_pages_ = 0;         ///< the writer's thread
+    bool wal_is_long_ = false;  ///< the writer's thread
     std::atomic<bool> broken_ = false;
 
     std::mutex mutex_;
