@@ -72,12 +72,14 @@ void Actor::post(InputData data, std::vector<ports::Body> bodies) {
     });
 }
 
-void Actor::create(ExecutionCreated data, ports::Body input, std::function<void(Status)> accepted) {
-    run([self = shared_from_this(), data = std::move(data), input = std::move(input),
-         accepted = std::move(accepted)]() mutable {
-        self->accepted_ = std::move(accepted);
-        self->handle(Create{std::move(data)}, {std::move(input)});
-    });
+void Actor::create(ExecutionCreated data, ports::Body input, Accepted accepted) {
+    // Somebody waits for it, and nobody else knows it yet.
+    deps_->core.runHere(
+        mailbox_, [self = shared_from_this(), data = std::move(data), input = std::move(input),
+                   accepted = std::move(accepted)]() mutable {
+            self->accepted_ = std::move(accepted);
+            self->handle(Create{std::move(data)}, {std::move(input)});
+        });
 }
 
 void Actor::run(std::function<void()> job) { deps_->core.postUrgent(mailbox_, std::move(job)); }
@@ -118,23 +120,26 @@ void Actor::append(std::vector<Event> events, std::vector<ports::Body> bodies, s
     auto seq = state_.last_seq;
     batch.events = std::move(events);
     deps_->journal.append(
-        std::move(batch), [self = shared_from_this(), seq, first = before == 0](Status status) {
+        std::move(batch),
+        [self = shared_from_this(), seq, first = before == 0, made = state_.created_at,
+         accepted = std::exchange(accepted_, nullptr)](Status status) {
             // Here, in the order of the journal: the core threads may overtake one another.
             if (first && status) self->deps_->scheduler.arrive(self->context_.id);
-            self->run([self, seq, status = std::move(status)] { self->committed(seq, status); });
+            if (accepted) accepted(status ? Result<UtcTime>(made) : status.error());
+            self->run([self, seq, first, status = std::move(status)] {
+                self->committed(seq, first, status);
+            });
         });
 }
 
-void Actor::committed(std::uint64_t seq, const Status& status) {
+void Actor::committed(std::uint64_t seq, bool first, const Status& status) {
     if (status) {
         durable_ = std::max(durable_, seq);
-        if (auto accepted = std::exchange(accepted_, nullptr)) accepted({});
         settle();
         return;
     }
-    if (auto accepted = std::exchange(accepted_, nullptr)) {
+    if (first) {
         halted_ = true;
-        accepted(status);
         end(End::kRefused);
         return;
     }

@@ -43,9 +43,10 @@ class Actor : public std::enable_shared_from_this<Actor> {
 
     /// A result, a timer, a cancel. The bodies are stored with the events that refer to them.
     void post(execution::InputData data, std::vector<ports::Body> bodies = {});
-    /// The first input; `accepted` is called when it is durable or refused.
-    void create(execution::ExecutionCreated data, ports::Body input,
-                std::function<void(Status)> accepted);
+    /// The first input, by a caller that holds no lock; `accepted` is told when it was made, once
+    /// it is durable, or refused: on the journal's thread.
+    using Accepted = std::function<void(Result<UtcTime>)>;
+    void create(execution::ExecutionCreated data, ports::Body input, Accepted accepted);
     /// A job on the core thread, before everything that is not urgent.
     void run(std::function<void()> job);
 
@@ -92,7 +93,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
     void handle(execution::InputData data, std::vector<ports::Body> bodies);
     void append(std::vector<execution::Event> events, std::vector<ports::Body> bodies,
                 std::uint64_t before, const std::vector<execution::OpenReservation>& reserved);
-    void committed(std::uint64_t seq, const Status& status);
+    void committed(std::uint64_t seq, bool first, const Status& status);
     void settle();
     void reconcile();
     void cancelAll();
@@ -121,7 +122,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
     std::uint64_t durable_ = 0;
     std::uint64_t barrier_ = 0;
     bool halted_ = false;
-    std::function<void(Status)> accepted_;
+    Accepted accepted_;  ///< until the first batch is on its way
     std::map<execution::EffectKey, std::function<void()>> effects_;  ///< running, with their cancel
     std::map<int, GuestCallPtr> waiting_;                            ///< by conversation
     std::set<int> attached_;       ///< conversations that the present sandbox has asked about

@@ -1,5 +1,7 @@
 #include "runner/mailbox.h"
 
+#include <utility>
+
 namespace aegis::runner {
 
 CoreThreads::CoreThreads(std::size_t threads) {
@@ -54,12 +56,42 @@ void CoreThreads::work(Worker& worker) {
         job();
         job = nullptr;
         lock.lock();
-        // Back to the end of the line, so that a busy actor does not starve the others.
-        if (box->urgent.empty() && box->normal.empty())
-            box->scheduled = false;
-        else
-            worker.ready.push_back(std::move(box));
+        done(worker, std::move(box));
     }
+}
+
+/// After a job of it, with the lock: to the end of the line if there are more, so that a busy actor
+/// does not starve the others.
+void CoreThreads::done(Worker& worker, MailboxPtr box) {
+    if (box->urgent.empty() && box->normal.empty())
+        box->scheduled = false;
+    else
+        worker.ready.push_back(std::move(box));
+}
+
+void CoreThreads::runHere(const MailboxPtr& box, std::function<void()> job) {
+    auto& worker = *workers_[box->thread];
+    {
+        std::unique_lock lock(worker.mutex);
+        if (worker.stopped || box->scheduled) {
+            lock.unlock();
+            (void)add(box, std::move(job), true);
+            return;
+        }
+        box->scheduled = true;
+    }
+    job();
+    decltype(box->urgent) dropped;
+    decltype(box->normal) dropped_too;
+    {
+        std::lock_guard lock(worker.mutex);
+        if (worker.stopped) {
+            dropped = std::exchange(box->urgent, {});
+            dropped_too = std::exchange(box->normal, {});
+        }
+        done(worker, box);
+    }
+    worker.wake.notify_one();
 }
 
 void CoreThreads::stop() {

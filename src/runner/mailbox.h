@@ -38,6 +38,9 @@ class CoreThreads {
     bool post(const MailboxPtr& box, std::function<void()> job);
     /// Never full: what comes here is bounded by the effects that an actor has started.
     bool postUrgent(const MailboxPtr& box, std::function<void()> job);
+    /// Runs the job on the caller's thread if its actor is idle, as the only one of the actor's
+    /// then; else as postUrgent(). For callers that hold no lock.
+    void runHere(const MailboxPtr& box, std::function<void()> job);
     void stop();
 
   private:
@@ -50,6 +53,7 @@ class CoreThreads {
     };
     bool add(const MailboxPtr& box, std::function<void()> job, bool urgent);
     static void work(Worker& worker);
+    static void done(Worker& worker, MailboxPtr box);
 
     std::vector<std::unique_ptr<Worker>> workers_;
 };

@@ -195,17 +195,17 @@ void Runner::recover() {
     deps_->scheduler.open();
 }
 
-Status Runner::submit(Submission submission) {
+Result<UtcTime> Runner::submit(Submission submission) {
     {
         std::lock_guard lock(mutex_);
         if (stopping_) return stoppingError();
     }
     // Shared with the callback, which outlives this call if the wait below is given up.
-    auto promise = std::make_shared<std::promise<Status>>();
+    auto promise = std::make_shared<std::promise<Result<UtcTime>>>();
     auto future = promise->get_future();
     auto actor = start(std::move(submission.context), {});
     actor->create(std::move(submission.created), std::move(submission.input),
-                  [promise](Status status) { promise->set_value(std::move(status)); });
+                  [promise](Result<UtcTime> made) { promise->set_value(std::move(made)); });
     constexpr auto kPatience = std::chrono::seconds(60);
     if (future.wait_for(kPatience) != std::future_status::ready)
         return {ErrorCode::kTimeout, "the execution could not be stored in time"};

@@ -42,8 +42,9 @@ class Runner : public ports::EgressSink {
     /// ones run. Blocks; call once. What cannot be swept is logged and left for the next sweep.
     void recover();
 
-    /// Blocks until the execution is durable (or refused: kStorageFull, kConflict, kUnavailable).
-    Status submit(Submission submission);
+    /// Blocks until the execution is durable (or refused: kStorageFull, kConflict, kUnavailable);
+    /// when it was made.
+    Result<UtcTime> submit(Submission submission);
 
     /// Blocks until no process of it is alive and the journal says so. kNotFound if it is not
     /// running here, kConflict if its outcome was decided otherwise, kTimeout past the deadline.

@@ -4,19 +4,24 @@
 
 namespace aegis::runner {
 
+Scheduler::Queue::iterator Scheduler::add(const ExecutionId& id) {
+    auto at = queue_.insert(queue_.end(), {id, {}, nullptr});
+    places_.emplace(id, at);
+    return at;
+}
+
 void Scheduler::arrive(const ExecutionId& id) {
     std::lock_guard lock(mutex_);
-    bool known = std::ranges::find(queue_, id, &Waiting::id) != queue_.end();
-    if (!known && !running_.contains(id)) queue_.push_back({id, {}, nullptr});
+    if (!places_.contains(id) && !running_.contains(id)) add(id);
 }
 
 void Scheduler::request(const ExecutionId& id, std::vector<std::string> locks,
                         std::function<void(UtcTime)> granted) {
     {
         std::lock_guard lock(mutex_);
-        auto at = std::ranges::find(queue_, id, &Waiting::id);
-        if (running_.contains(id) || (at != queue_.end() && at->granted)) return;
-        if (at == queue_.end()) at = queue_.insert(at, {id, {}, nullptr});
+        auto known = places_.find(id);
+        if (running_.contains(id) || (known != places_.end() && known->second->granted)) return;
+        auto at = known == places_.end() ? add(id) : known->second;
         at->locks = std::move(locks);
         at->granted = std::move(granted);
     }
@@ -32,7 +37,10 @@ void Scheduler::adopt(const ExecutionId& id, std::vector<std::string> locks) {
 void Scheduler::release(const ExecutionId& id) {
     {
         std::lock_guard lock(mutex_);
-        std::erase_if(queue_, [&](const Waiting& w) { return w.id == id; });
+        if (auto known = places_.find(id); known != places_.end()) {
+            queue_.erase(known->second);
+            places_.erase(known);
+        }
         auto it = running_.find(id);
         if (it != running_.end()) {
             for (const auto& name : it->second)
@@ -99,6 +107,7 @@ std::vector<std::function<void()>> Scheduler::grantLocked() {
         running_.emplace(it->id, std::move(it->locks));
         // The time is taken in the order of the queue; the callbacks may overtake each other.
         out.push_back([granted = std::move(it->granted), now = clock_.utc()] { granted(now); });
+        places_.erase(it->id);
         it = queue_.erase(it);
     }
     return out;

@@ -53,7 +53,10 @@ class Scheduler {
     std::size_t limit_;
     Clock& clock_;
     bool open_ = false;
-    std::list<Waiting> queue_;
+    using Queue = std::list<Waiting>;
+    Queue::iterator add(const ExecutionId& id);
+    Queue queue_;
+    std::map<ExecutionId, Queue::iterator> places_;  ///< in the queue
     std::map<ExecutionId, std::vector<std::string>> running_;
     std::set<std::string> held_;
 };

@@ -87,6 +87,21 @@ class Cancel(Case):
 class ManyAtOnce(Case):
     config = {"runtime": {"max_concurrent_executions": 4}}
 
+    def test_the_answer_is_the_record(self):
+        """What an accepted execution is answered with is what is read of it then."""
+        self.say(turns([SLEEP], "late"))
+        self.node.deploy(agent("worker"))
+        busy = [self.node.execute("worker") for _ in range(4)]
+        status, answered = self.node.api(
+            "POST", "/v1/agents/worker/execute",
+            {"input": {"a": [1, "\u00e9"]}, "labels": {"team": "x"}})
+        self.assertEqual(status, 201)
+        self.assertEqual(answered["status"], "pending")
+        self.assertEqual(answered, self.node.record(answered["id"]))
+        for execution in [answered["id"], *busy]:
+            self.node.ok("execution", "cancel", execution)
+        self.node.clean()
+
     def test_fifty(self):
         self.say(turns([call("fs.write", path="/workspace/x", content="x")], "ok"))
         self.node.deploy(agent("one-of-many", volumes=[workspace(size_limit_mb=8)]))

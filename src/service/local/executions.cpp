@@ -155,17 +155,63 @@ std::string requestDigest(const ExecuteRequest& request, const std::string& inpu
     return text::sha256Hex(text);
 }
 
+/// The record of an execution as it was accepted, from what is known without the journal: a
+/// function of when that was.
+std::function<Result<json::Value>(UtcTime)> acceptedRecord(const runner::Submission& submission) {
+    const auto& context = submission.context;
+    ports::ExecutionRow row;
+    row.id = context.id;
+    row.agent_id = context.agent_id;
+    row.agent_name = context.agent_name;
+    row.agent_revision = context.agent_revision;
+    row.status = execution::Status::kPending;
+    row.labels = context.labels;
+    row.max_iterations = submission.created.plan.max_iterations;
+    row.last_seq = 1;
+    return [row, created = submission.created,
+            input = submission.input.bytes](UtcTime at) mutable -> Result<json::Value> {
+        row.created_at = at;
+        RecordView view;
+        addToRecord(view, {1, at, 0, 0, 0, std::move(created)});
+        AEGIS_TRY(auto record, executionRecord(row, view, [&](const BodyRef& ref) {
+                      return ref.empty() ? Result<std::string>(std::string()) : *input;
+                  }));
+        return json::Value(std::move(record));
+    };
+}
+
 }  // namespace
+
+Result<LocalService::ManifestPtr> LocalService::manifestOf(const ports::AgentRecord& record) {
+    constexpr std::size_t kMost = 32;
+    constexpr std::size_t kMostBytes = 64U << 10U;
+    const std::pair key(record.id, record.revision);
+    {
+        std::lock_guard lock(mutex_);
+        auto known = manifests_.find(key);
+        if (known != manifests_.end()) return known->second;
+    }
+    AEGIS_TRY(auto value, json::parse(record.manifest_json));
+    AEGIS_TRY(auto parsed, agent::manifestFromJson(value));
+    ManifestPtr manifest = std::make_shared<const agent::Manifest>(std::move(parsed));
+    if (record.manifest_json.size() > kMostBytes) return manifest;
+    std::lock_guard lock(mutex_);
+    if (manifests_.size() >= kMost) manifests_.clear();
+    manifests_[key] = manifest;
+    return manifest;
+}
 
 Result<json::Value> LocalService::execute(const Principal&, const ExecuteRequest& request) {
     if (p_.runner.queued() >= kMaxQueued)
         return Error(ErrorCode::kTooMany,
                      fmt::format("{} executions are waiting already", kMaxQueued), "try later");
     AEGIS_TRY(auto record, resolveAgent(request.agent));
+    runner::Submission submission;
+    auto& context = submission.context;
     // A repeat is answered whatever has become of the agent since.
     if (request.idempotency_key.empty()) AEGIS_CHECK(checkDeployed(record));
-    AEGIS_TRY(auto value, json::parse(record.manifest_json));
-    AEGIS_TRY(auto manifest, agent::manifestFromJson(value));
+    AEGIS_TRY(context.manifest, manifestOf(record));
+    const auto& manifest = *context.manifest;
     AEGIS_CHECK(checkLimits(request, manifest));
     AEGIS_TRY(auto input, inputOf(request, manifest));
     AEGIS_TRY(auto alias, aliasOf(request, manifest, p_.models.aliases()));
@@ -184,8 +230,6 @@ Result<json::Value> LocalService::execute(const Principal&, const ExecuteRequest
         }
         AEGIS_CHECK(checkDeployed(record));
     }
-    runner::Submission submission;
-    auto& context = submission.context;
     context.id = ExecutionId::generate(p_.random);
     context.agent_id = record.id;
     context.agent_name = record.name;
@@ -211,19 +255,16 @@ Result<json::Value> LocalService::execute(const Principal&, const ExecuteRequest
     created.plan.budget = budget;
     created.model_alias = alias;
     created.labels = request.labels;
-    context.manifest = std::make_shared<const agent::Manifest>(std::move(manifest));
-    auto id = context.id;
-    if (auto accepted = p_.runner.submit(std::move(submission)); !accepted) {
-        bool raced =
-            accepted.error().code == ErrorCode::kConflict && !request.idempotency_key.empty();
-        if (!raced) return accepted.error();
-        std::string stored;
-        AEGIS_TRY(auto existing,
-                  p_.journal.byIdempotencyKey(record.id, request.idempotency_key, stored));
-        if (!existing || stored != digest) return accepted.error();
-        id = *existing;
-    }
-    AEGIS_TRY(auto row, p_.journal.row(id));
+    auto fresh = acceptedRecord(submission);
+    auto accepted = p_.runner.submit(std::move(submission));
+    if (accepted) return fresh(*accepted);
+    bool raced = accepted.error().code == ErrorCode::kConflict && !request.idempotency_key.empty();
+    if (!raced) return accepted.error();
+    std::string stored;
+    AEGIS_TRY(auto existing,
+              p_.journal.byIdempotencyKey(record.id, request.idempotency_key, stored));
+    if (!existing || stored != digest) return accepted.error();
+    AEGIS_TRY(auto row, p_.journal.row(*existing));
     return fullRecord(row);
 }
 

@@ -1,6 +1,10 @@
 #pragma once
 
 #include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <utility>
 
 #include "ports/registry.h"
 #include "runner/runner.h"
@@ -92,12 +96,17 @@ class LocalService : public Service {
     /// What finds an agent's executions and events: its name, archived bearers included, or its id.
     Result<std::string> agentFilter(const std::string& reference);
     Result<ports::VolumeRecord> resolveVolume(const std::string& reference);
+    /// Parsed, from memory if it was before: a revision never changes.
+    using ManifestPtr = std::shared_ptr<const agent::Manifest>;
+    Result<ManifestPtr> manifestOf(const ports::AgentRecord& record);
     Result<json::Value> setStatus(const std::string& agent, ports::AgentStatus status);
     Result<json::Value> fullRecord(const ports::ExecutionRow& row);
     Result<execution::RecordView> view(const ExecutionId& id);
     BodyText bodies(const ExecutionId& id);
 
     LocalParts p_;
+    std::mutex mutex_;
+    std::map<std::pair<AgentId, int>, ManifestPtr> manifests_;
 };
 
 }  // namespace aegis::service
