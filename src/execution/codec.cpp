@@ -321,11 +321,13 @@ Durability durabilityOf(const Event& event) {
         D operator()(const LlmCallFailed&) const { return D::kBeforeRelease; }
         D operator()(const ToolCallCompleted&) const { return D::kBeforeRelease; }
         D operator()(const ToolCallDenied&) const { return D::kBeforeRelease; }
-        D operator()(const IterationCompleted&) const { return D::kBeforeRelease; }
-        D operator()(const ValidationCompleted&) const { return D::kBeforeRelease; }
         D operator()(const ExecutionCompleted&) const { return D::kBeforeRelease; }
         D operator()(const ExecutionFailed&) const { return D::kBeforeRelease; }
         D operator()(const ExecutionCancelled&) const { return D::kBeforeRelease; }
+        // Lost with the sandbox that they tell of: the iteration is begun again then. What follows
+        // from them (the outcome, the next call of the model) takes them along.
+        D operator()(const IterationCompleted&) const { return D::kSoon; }
+        D operator()(const ValidationCompleted&) const { return D::kSoon; }
         D operator()(const EgressDecided&) const { return D::kCoalesced; }
         D operator()(const OutputAppended&) const { return D::kCoalesced; }
         D operator()(const EffectLost&) const { return D::kSoon; }

@@ -270,7 +270,10 @@ TEST(Codec, DurabilityClasses) {
     EXPECT_EQ(durabilityOf(event(LlmCallStarted{})), Durability::kBeforeEffect);
     EXPECT_EQ(durabilityOf(event(LlmCallCompleted{})), Durability::kBeforeRelease);
     EXPECT_EQ(durabilityOf(event(ExecutionFailed{})), Durability::kBeforeRelease);
+    EXPECT_EQ(durabilityOf(event(OutcomeDecided{})), Durability::kBeforeRelease);
     EXPECT_EQ(durabilityOf(event(SandboxStarted{})), Durability::kSoon);
+    EXPECT_EQ(durabilityOf(event(IterationCompleted{})), Durability::kSoon);
+    EXPECT_EQ(durabilityOf(event(ValidationCompleted{})), Durability::kSoon);
     EXPECT_EQ(durabilityOf(event(OutputAppended{})), Durability::kCoalesced);
 }
 

@@ -32,7 +32,12 @@ Call::Call(CallServices services, ports::ModelRequest request, Deadline deadline
 void Call::begin(Result<std::vector<ProviderPtr>> providers) {
     if (providers) {
         providers_ = std::move(*providers);
-        later(0, &Call::tryProvider);
+        // One that is asked over HTTP answers from the transfers' thread anyway.
+        const auto& first = *providers_.front();
+        if (first.script || first.lacksKey())
+            later(0, &Call::tryProvider);
+        else
+            tryProvider();
         return;
     }
     std::lock_guard lock(mutex_);

@@ -37,7 +37,8 @@ class Call : public std::enable_shared_from_this<Call> {
     Call(CallServices services, ports::ModelRequest request, Deadline deadline,
          ports::ModelSink sink, std::function<void()> on_finished);
 
-    /// Goes on later, on the timers' thread, with these providers or this error. At most once.
+    /// Goes on with these providers or this error; the sink is told later, on another thread. At
+    /// most once.
     void begin(Result<std::vector<ProviderPtr>> providers);
     /// Aborts what is under way at once; done(kCancelled) comes on the timers' thread.
     void cancel();

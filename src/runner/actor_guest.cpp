@@ -184,7 +184,7 @@ void Actor::answer(const GuestReply& reply, const GuestCallPtr& call) {
         call->push(std::move(message));
         return;
     }
-    deps_->work([self = shared_from_this(), reply, call] {
+    auto finish = [self = shared_from_this(), reply, call] {
         auto text = self->deps_->bodies.get(self->context_.id, reply.answer);
         auto answer = text ? json::parse(**text) : Result<json::Value>(text.error());
         if (!answer) {
@@ -196,7 +196,11 @@ void Actor::answer(const GuestReply& reply, const GuestCallPtr& call) {
         message.content = std::string(json::getString(*answer, "content"));
         message.tool_calls_executed = reply.tool_calls_executed;
         call->push(std::move(message));
-    });
+    };
+    if (reply.answer.size <= kSmallBytes && deps_->bodies.cached(reply.answer))
+        finish();
+    else
+        deps_->work(std::move(finish));
 }
 
 void Actor::failGuests(const std::string& message) {

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 
 #include "ports/journal.h"
@@ -20,6 +21,8 @@ class BodyCache {
     BodyCache(ports::Journal& journal, std::size_t limit) : journal_(journal), limit_(limit) {}
 
     void put(const ports::Body& body);
+    /// From memory or not at all: never blocks on the disk.
+    std::optional<Text> cached(const execution::BodyRef& ref);
     /// From memory, else from the journal (blocks on the disk). An empty reference is an empty
     /// text.
     Result<Text> get(const ExecutionId& id, const execution::BodyRef& ref);
@@ -30,7 +33,7 @@ class BodyCache {
     ports::Journal& journal_;
     std::size_t limit_;
     std::mutex mutex_;
-    std::size_t bytes_ = 0;
+    std::size_t bytes_ = 0;                          ///< with what an entry takes besides its text
     std::list<std::pair<std::string, Text>> order_;  ///< newest first
     std::map<std::string, std::list<std::pair<std::string, Text>>::iterator> index_;
 };

@@ -7,6 +7,9 @@
 
 namespace aegis::runner {
 
+/// Texts up to this size, all together, are handled at once: another thread would cost more.
+inline constexpr std::size_t kSmallBytes = 16U << 10U;
+
 /// Starts one effect for an actor and returns how to cancel it (never null). Called on the actor's
 /// core thread; results are posted back to it. Reads of the state happen here, before it returns.
 std::function<void()> startEffect(const std::shared_ptr<Actor>& actor,

@@ -118,6 +118,26 @@ void finish(const std::shared_ptr<Actor>& actor, int call, ports::ModelAnswer an
     actor->modelEnded(ModelAnswered{std::move(data)}, {std::move(body)});
 }
 
+/// Whether all of a conversation is short and in memory.
+bool isAtHand(Deps& deps, const Conversation& conversation) {
+    std::uint64_t bytes = 0;
+    auto here = [&](const BodyRef& ref) {
+        bytes += ref.size;
+        return bytes <= kSmallBytes && deps.bodies.cached(ref);
+    };
+    return here(conversation.prompt) && std::ranges::all_of(conversation.turns, [&](const Turn& t) {
+               return here(t.answer) && std::ranges::all_of(t.results, here);
+           });
+}
+
+bool isSmall(const Result<ports::ModelAnswer>& answer) {
+    if (!answer) return true;
+    auto bytes = answer->content.size();
+    for (const auto& call : answer->tool_calls)
+        bytes += call.arguments.size();
+    return bytes <= kSmallBytes;
+}
+
 void ask(const std::shared_ptr<Actor>& actor, const EffectKey& key,
          const Conversation& conversation, UtcTime until,
          const std::shared_ptr<CallHandle>& handle) {
@@ -132,13 +152,18 @@ void ask(const std::shared_ptr<Actor>& actor, const EffectKey& key,
     sink.delta = [actor, call = key.call](std::string_view text) { actor->modelDelta(call, text); };
     sink.done = [actor, call = key.call, began](Result<ports::ModelAnswer> answer) {
         auto ms = (actor->deps().clock.boot().ns - began.ns) / 1'000'000;
-        // Off the adapter's thread: an answer may be megabytes, and its digest takes time.
-        actor->deps().work([actor, call, ms, answer = std::move(answer)]() mutable {
+        bool small = isSmall(answer);
+        auto end = [actor, call, ms, answer = std::move(answer)]() mutable {
             if (answer)
                 finish(actor, call, std::move(*answer), ms);
             else
                 fail(actor, call, answer.error(), ms);
-        });
+        };
+        // Off the adapter's thread: an answer may be megabytes, and its digest takes time.
+        if (small)
+            end();
+        else
+            actor->deps().work(std::move(end));
     };
     std::lock_guard lock(handle->mutex);
     if (handle->cancelled) return;
@@ -162,9 +187,13 @@ std::function<void()> callModel(const std::shared_ptr<Actor>& actor, const Effec
     auto conversation =
         actor->state().conversations[static_cast<std::size_t>(key.conversation)];
     auto until = actor->state().iteration_deadline;
-    actor->deps().work([actor, key, handle, until, conversation = std::move(conversation)] {
+    if (isAtHand(actor->deps(), conversation)) {
         ask(actor, key, conversation, until, handle);
-    });
+    } else {
+        actor->deps().work([actor, key, handle, until, conversation = std::move(conversation)] {
+            ask(actor, key, conversation, until, handle);
+        });
+    }
     auto& models = actor->deps().models;
     return [handle, &models] {
         std::lock_guard lock(handle->mutex);
