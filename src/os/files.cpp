@@ -26,7 +26,7 @@ Status removeEntry(int dir_fd, const char* name, dev_t device) {
     if (st.st_dev != device)
         return {ErrorCode::kConflict, fmt::format("{}: is a mount point", name)};
     Fd child(::openat(dir_fd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    if (!child) return errnoError(errno, name);
+    if (!child) return errno == ENOENT ? Status{} : Status{errnoError(errno, name)};
     AEGIS_CHECK(removeEntries(child.get(), device));
     if (::unlinkat(dir_fd, name, AT_REMOVEDIR) != 0 && errno != ENOENT)
         return errnoError(errno, name);

@@ -28,8 +28,8 @@ Status writeFileAtomic(const std::string& path, std::string_view bytes, unsigned
 /// mkdir -p with `mode` for the directories it creates.
 Status makeDirs(const std::string& path, unsigned mode = 0700);
 
-/// rm -rf that never follows a symbolic link or leaves the file system of `path`. Missing is
-/// success.
+/// rm -rf that never follows a symbolic link or leaves the file system of `path`. What is missing,
+/// or goes meanwhile, is success.
 Status removeTree(const std::string& path);
 
 }  // namespace aegis::os

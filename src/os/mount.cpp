@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "os/files.h"
+#include "os/mount_tree.h"
 
 namespace aegis::os {
 namespace {
@@ -44,15 +45,9 @@ Status detachMount(const std::string& target) {
 }
 
 Result<Fd> cloneReadOnly(const std::string& path) {
-    Fd tree(::open_tree(AT_FDCWD, path.c_str(),
-                        static_cast<unsigned>(OPEN_TREE_CLONE) | OPEN_TREE_CLOEXEC));
-    if (!tree) return errnoError(errno, path);
-    mount_attr attributes{};
-    attributes.attr_set =
-        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-    if (::mount_setattr(tree.get(), "", AT_EMPTY_PATH, &attributes, sizeof attributes) != 0)
-        return errnoError(errno, path);
-    return tree;
+    return cloneTreeAt(
+        AT_FDCWD, path.c_str(),
+        MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 }
 
 Result<bool> isMountPoint(const std::string& path) {

@@ -10,10 +10,12 @@
 namespace aegis::os {
 namespace {
 
+/// Private besides: where the original is shared, as systemd makes all mounts, its copy would be a
+/// peer, and what is mounted in either would appear in the other.
 Status setAttributes(int tree, std::uint64_t attributes, const std::string& what) {
-    if (attributes == 0) return {};
     mount_attr attr{};
     attr.attr_set = attributes;
+    attr.propagation = MS_PRIVATE;
     if (::mount_setattr(tree, "", AT_EMPTY_PATH, &attr, sizeof attr) != 0)
         return errnoError(errno, what);
     return {};

@@ -14,7 +14,7 @@
 namespace aegis::os {
 
 /// A detached copy of what is mounted at `fd` (an O_PATH descriptor of a directory or a file), with
-/// these attributes set. Not recursive: mounts below it are left out.
+/// these attributes set, private. Not recursive: mounts below it are left out.
 Result<Fd> cloneTree(int fd, std::uint64_t attributes, const std::string& what);
 /// The same of a path below `dir_fd`.
 Result<Fd> cloneTreeAt(int dir_fd, const char* path, std::uint64_t attributes);
