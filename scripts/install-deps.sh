@@ -13,7 +13,8 @@ build=(g++ cmake ninja-build ccache mold pkg-config python3 python3-dev libboost
 run=(mmdebstrap e2fsprogs mount ca-certificates)
 package=(dpkg-dev file gzip lintian)
 bench=(curl wrk)
-test=(libgtest-dev json-schema-test-suite jq procps python3-venv openssl groff-base zsh fish)
+test=(libgtest-dev json-schema-test-suite jq procps python3-venv openssl groff-base zsh fish
+    chromium-headless-shell)
 fuzz=(clang-19 libclang-rt-19-dev)
 tidy=(clang-19 clang-format-19 clang-tidy-19)
 

@@ -57,9 +57,15 @@ Result<service::Principal> ApiRoutes::principalOf(const net::Request& request) c
                    *origin == fmt::format("https://{}", host);
         if (!own) return {ErrorCode::kPermissionDenied, "requests of other origins are refused"};
     }
+    // What a foreign page loads as an image or a script has no Origin, but browsers say this.
+    auto site = request.headers.get("Sec-Fetch-Site");
+    bool foreign = site == "cross-site" || site == "same-site";
+    if (foreign && request.headers.get("Sec-Fetch-Mode") != "navigate" && !isPage(request.path))
+        return {ErrorCode::kPermissionDenied, "requests of other sites' pages are refused"};
     service::Principal who;
     if (!tcp) who.name = fmt::format("uid:{}", request.peer.cred.uid);
-    if (options_.token.empty() || request.path.starts_with("/health/")) return who;
+    bool open = request.path.starts_with("/health/") || isPage(request.path);
+    if (options_.token.empty() || open) return who;
     constexpr std::string_view kScheme = "Bearer ";
     auto given = request.headers.get("Authorization");
     bool bearer = given.size() > kScheme.size() &&

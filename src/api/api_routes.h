@@ -61,6 +61,8 @@ class ApiRoutes {
     static std::vector<Route> executionRoutes();
     static std::vector<Route> nodeRoutes();
 
+    /// Whether it is of the web page, which has no data in it.
+    static bool isPage(std::string_view path);
     /// Who asks, or why they may not.
     Result<service::Principal> principalOf(const net::Request& request) const;
     void route(const net::Request& request, net::ResponseWriter& writer, Call& call);
@@ -97,6 +99,8 @@ class ApiRoutes {
     void ready(Call& call);
     void metrics(Call& call);
     void openApi(Call& call);
+    void page(Call& call);
+    void executionBody(Call& call);
 
     void startExecution(Call& call, const json::Value& body, const std::string& agent);
 

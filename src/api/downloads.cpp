@@ -45,6 +45,21 @@ void ApiRoutes::exportExecution(Call& call) {
                                                  sinkOf(call.writer, "application/gzip")));
 }
 
+void ApiRoutes::executionBody(Call& call) {
+    auto text = service_.executionBody(call.captured[0], call.captured[1]);
+    if (!text) {
+        sendError(call.writer, text.error());
+        return;
+    }
+    // Hostile bytes: never something that a browser would show as a page.
+    (void)call.writer.send(200,
+                           {{"Content-Type", "application/octet-stream"},
+                            {"Cache-Control", "no-store"},
+                            {"X-Content-Type-Options", "nosniff"},
+                            {"Content-Disposition", "attachment"}},
+                           *text);
+}
+
 void ApiRoutes::replayExecution(Call& call) {
     sendResult(call.writer, service_.replayExecution(call.who, call.captured[0]));
 }

@@ -161,6 +161,7 @@ void ApiRoutes::listExecutions(Call& call) {
     query.agent = parameters.get("agent_id", parameters.get("agent"));
     query.status = parameters.get("status");
     query.cursor = parameters.get("cursor");
+    query.input_summary = parameters.get("input_summary") == "true";
     if (const auto* since = parameters.find("since")) {
         query.since = UtcTime::parse(*since);
         if (!query.since) {

@@ -119,7 +119,9 @@ json::Object responsesOf(const Operation& op) {
 
 json::Object operationObject(const Operation& op) {
     json::Object out{{"operationId", op.id}, {"summary", op.about}};
-    if (op.path.starts_with("/health/")) out["security"] = json::Array{};
+    bool open = op.path.starts_with("/health/") || op.path == "/" ||
+                op.path.starts_with("/console/");
+    if (open) out["security"] = json::Array{};
     if (auto parameters = parametersOf(op); !parameters.empty())
         out["parameters"] = std::move(parameters);
     if (!op.body.empty()) out["requestBody"] = requestBody(op);

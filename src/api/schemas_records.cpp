@@ -85,7 +85,8 @@ constexpr std::array kObjectList{
     SchemaText{"CreateExecutionRequest",
                "agent_id text name, id or unique prefix\n" AEGIS_REQUEST_FIELDS},
 
-    SchemaText{"ExecutionSummary", AEGIS_EXECUTION_FIELDS},
+    SchemaText{"ExecutionSummary", AEGIS_EXECUTION_FIELDS
+               "input_summary? text|null where asked for; null: too large to look into\n"},
     SchemaText{"Execution", AEGIS_EXECUTION_FIELDS
                "input text\n output text|null\n model text the alias\n"
                "volumes ExecutionVolume[]\n iterations Iteration[]"},

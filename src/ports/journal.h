@@ -80,7 +80,9 @@ struct NodeEvent {
     json::Object event;  ///< already in the API's form
 };
 struct NodeEventFilter {
-    std::string cursor;  ///< of an event or a page; empty: from the first
+    static constexpr std::string_view kNewest = "newest";
+    /// Of an event or a page; empty: from the first; kNewest: after the newest.
+    std::string cursor;
     std::optional<UtcTime> since;
     std::string agent;               ///< exact name (live or archived) or full id; empty: all
     std::vector<std::string> types;  ///< empty: all

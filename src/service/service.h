@@ -40,6 +40,7 @@ struct ListExecutions {
     std::map<std::string, std::string> labels;
     int limit = 50;
     std::string cursor;
+    bool input_summary = false;  ///< each with the beginning of its input
 };
 
 /// Takes the place of the manifest's budget, limit by limit.
@@ -61,7 +62,8 @@ struct ExecuteRequest {
 
 /// The node's events, agents' too.
 struct NodeEventQuery {
-    std::string after;               ///< opaque cursor of an event or a page; "" from the first
+    /// Opaque cursor of an event or a page; "" from the first, "newest" what comes after it.
+    std::string after;
     std::optional<UtcTime> since;    ///< those at or after it
     std::string agent;               ///< name (archived bearers too), id or unique prefix
     std::vector<std::string> types;  ///< "" for all

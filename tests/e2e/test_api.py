@@ -1,5 +1,6 @@
 """The HTTP API: each answer against /openapi.json, strictness, metrics, health."""
 
+import hashlib
 import http.client
 import json
 import os
@@ -151,13 +152,33 @@ class Session(Case):
                            ("since=2100-01-01T00:00:00.000Z", []), ("label=x=z", [])):
             got = self.ask("GET", f"/v1/executions?{query}")
             self.assertEqual([e["id"] for e in got["items"]], ids, query)
+        listed = self.ask("GET", "/v1/executions?agent_id=checked&input_summary=true")
+        self.assertEqual([e["input_summary"] for e in listed["items"]], ["{}", "{}", '{"a":1}'])
         return execution
+
+    def bodies(self, execution, events):
+        """A text for each reference; and none of another execution."""
+        refs = [ref for e in events for ref in e["data"].values()
+                if isinstance(ref, dict) and "sha256" in ref]
+        self.assertGreater(len(refs), 5)
+        for ref in refs:
+            text = self.ask("GET", f"/v1/executions/{execution}/bodies/{ref['sha256']}")
+            self.assertEqual((len(text), hashlib.sha256(text).hexdigest()),
+                             (ref["size"], ref["sha256"]))
+        other = self.ask("GET", "/v1/executions?agent_id=checked&status=cancelled")["items"][0]["id"]
+        answer = next(e["data"]["answer"] for e in events if e["type"] == "LlmCallCompleted")
+        self.error("GET", f"/v1/executions/{other}/bodies/{answer['sha256']}", 404, "not_found")
+        bodies = f"/v1/executions/{execution}/bodies"
+        for name in ("x", answer["sha256"].upper(), "%00"):
+            self.error("GET", f"{bodies}/{name}", 400, "invalid")
+        self.error("GET", f"{bodies}/..%2f..%2faegis.db", 404, "not_found")
 
     def events(self, execution):
         first = self.ask("GET", f"/v1/executions/{execution}/events?limit=3")
         self.assertEqual(first["next_after"], 3)
         rest = self.ask("GET", f"/v1/executions/{execution}/events?after=3&limit=1000")
         self.gap_free(first["items"] + rest["items"])
+        self.bodies(execution, first["items"] + rest["items"])
         tail = self.ask("GET", f"/v1/executions/{execution}/stream?after=3",
                         headers={"Last-Event-ID": str(rest["items"][-2]["seq"])}).decode()
         self.assertEqual(tail.count("data:"), 1)
@@ -168,13 +189,17 @@ class Session(Case):
             cursor = page["next_cursor"]
             if len(page["items"]) < 20:
                 break
+        newest = self.ask("GET", "/v1/events?after=newest")
+        self.assertEqual((newest["items"], newest["next_cursor"]), ([], cursor))
         self.assertLessEqual({"AgentDeployed", "AgentDeleted", "ExecutionCancelled",
                               "VolumeAttached", "IterationRefining"}, types)
 
     def node_paths(self):
         for path in ("/v1/node", "/version", "/health/live", "/health/ready", "/metrics",
-                     "/openapi.json", "/v1/volumes"):
+                     "/openapi.json", "/v1/volumes", "/", "/console/main.js"):
             self.ask("GET", path)
+        for path in ("/", "/console/main.js"):
+            self.ask("GET", path, expect=304, headers={"If-None-Match": "*"})
 
     def removal(self, execution):
         keeper = agent("keeper", volumes=[workspace(storage_class="persistent")])
@@ -237,8 +262,12 @@ class Session(Case):
 
     def test_web_pages_cannot_drive_it(self):
         for headers in ({"Origin": "http://evil.example"}, {"Host": "evil.example"},
-                        {"Origin": "null"}):
+                        {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"},
+                        {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"}):
             self.error("GET", "/v1/agents", 403, "permission_denied", headers=headers)
+        for headers in ({"Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"},
+                        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}):
+            self.ask("GET", "/v1/agents", headers=headers)
         self.ask("GET", "/v1/agents", headers={"Origin": f"http://127.0.0.1:{self.node.port}"})
 
 

@@ -47,7 +47,8 @@ ARROWS = {
     "doctor": ["config", "net/curl"],
     "service": ["text"],
     "service/local": ["service", "runner", "wire"],
-    "api": ["service/local", "net"],
+    "console": ["text"],
+    "api": ["service/local", "net", "console"],
     "guest_api": ["runner", "net", "proto"],
     "client": ["service", "net"],
     "cli": ["service", "os"],
@@ -79,6 +80,10 @@ BANNED = {
         "coroutines are banned: g++ 12 breaks them",
     r"#include <(format|print)>|\bstd::(format|print|println)\b": "use fmt",
 }
+# What would make markup or code out of text, or look elsewhere for something.
+BANNED_IN_PAGE = (r"\b(innerHTML|outerHTML|insertAdjacentHTML|srcdoc|DOMParser)\b"
+                  r"|\bdocument\.write|\beval\(|\bnew Function\b|\bEventSource\b|\blocalStorage\b"
+                  r"|\son\w+=|\bstyle=|@import|(?<!xmlns=\")https?://")
 MAX_COLUMNS = 100
 MAX_TEST_COLUMNS = 120  # of tests in Python
 MAX_SOURCE = 600
@@ -86,7 +91,8 @@ MAX_FUNCTION = 70
 MAX_README = 15
 MAX_ROOM = {"base": 1500, "daemon": 600}
 SOURCE = (".cpp", ".h")
-WIDE = SOURCE + (".py", ".sh", ".cmake")
+SCRIPTS = (".js", ".css", ".html")  # of the console
+WIDE = SOURCE + SCRIPTS + (".py", ".sh", ".cmake")
 # Pieces that are not code: literals and comments, taken out before anything is looked for.
 NOISE = re.compile(r'R"(\w*)\((?:.|\n)*?\)\1"|"(?:\\.|[^"\\\n])*"|//[^\n]*|/\*(?:.|\n)*?\*/'
                    r"|(?<![0-9a-fA-F])'(?:\\.|[^'\\\n])+'")
@@ -212,6 +218,17 @@ class Checker:
                 if re.search(pattern, line):
                     self.say(path, why)
 
+    def checkPage(self, path):
+        lines = self.read(path).split("\n")
+        if len(lines) - 1 > MAX_SOURCE:
+            self.say(path, f"{len(lines) - 1} lines")
+        if path.endswith(".js"):
+            self.checkFunctions(path, lines)
+        for number, line in enumerate(lines, 1):
+            found = re.search(BANNED_IN_PAGE, line)
+            if found:
+                self.say(f"{path}:{number}", f"not in the console: {found.group(0).strip()}")
+
     def checkColumns(self, path):
         text = self.read(path)
         # Raw literals are recorded data: breaking their lines would change them.
@@ -232,6 +249,8 @@ class Checker:
             if not (path.endswith(WIDE) or name == "CMakeLists.txt"):
                 continue
             self.checkColumns(path)
+            if path.endswith(SCRIPTS):
+                self.checkPage(path)
             if path.endswith(SOURCE):
                 self.checkSource(path)
                 room = path.split("/")[1]

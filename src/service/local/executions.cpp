@@ -311,11 +311,43 @@ Result<json::Value> LocalService::listExecutions(const Principal&, const ListExe
     filter.cursor = query.cursor;
     AEGIS_TRY(auto page, p_.journal.list(filter));
     json::Array items;
-    for (const auto& row : page.rows) items.push_back(executionRow(row));
+    for (const auto& row : page.rows) {
+        auto item = executionRow(row);
+        if (query.input_summary) {
+            AEGIS_TRY(item["input_summary"], inputSummary(row.id));
+        }
+        items.push_back(std::move(item));
+    }
     auto count = items.size();
     auto next = page.next_cursor.empty() ? json::Value(nullptr) : json::Value(page.next_cursor);
     return json::Value(json::Object{
         {"items", std::move(items)}, {"count", count}, {"next_cursor", std::move(next)}});
+}
+
+Result<json::Value> LocalService::inputSummary(const ExecutionId& id) {
+    constexpr std::uint64_t kMostBytes = 64U << 10U;
+    constexpr std::size_t kShownBytes = 240;
+    auto events = p_.journal.events(id, 0, 1);
+    // Removed since the page was read.
+    if (!events && events.error().code == ErrorCode::kNotFound) return json::Value(nullptr);
+    if (!events) return events.error();
+    const auto* created =
+        events->empty() ? nullptr : std::get_if<execution::ExecutionCreated>(&events->front().data);
+    if (created == nullptr || created->input.size > kMostBytes) return json::Value(nullptr);
+    if (created->input.empty()) return json::Value("");
+    auto text = p_.journal.body(id, created->input);
+    if (!text && text.error().code == ErrorCode::kNotFound) return json::Value(nullptr);
+    if (!text) return text.error();
+    auto end = std::min(kShownBytes, text->size());
+    while (end > 0 && end < text->size() && ((*text)[end] & 0xc0) == 0x80)
+        --end;
+    return json::Value(json::toUtf8(text->substr(0, end)));
+}
+
+Result<std::string> LocalService::executionBody(const std::string& execution,
+                                                const std::string& sha256) {
+    AEGIS_TRY(auto row, resolveExecution(execution));
+    return p_.journal.body(row.id, {sha256, 0});
 }
 
 Result<json::Value> LocalService::getExecution(const Principal&, const std::string& execution) {

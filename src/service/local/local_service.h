@@ -82,6 +82,8 @@ class LocalService : public Service {
 
     /// An execution by id, unique prefix or "@last".
     Result<ports::ExecutionRow> resolveExecution(const std::string& reference);
+    /// A text that an execution's events refer to, by its digest. kNotFound if it has no such.
+    Result<std::string> executionBody(const std::string& execution, const std::string& sha256);
     /// A watch on it; run() it to begin.
     std::shared_ptr<Watch> watch(const ports::ExecutionRow& row, std::uint64_t after,
                                  Watch::Deliver deliver);
@@ -103,6 +105,8 @@ class LocalService : public Service {
     Result<json::Value> fullRecord(const ports::ExecutionRow& row);
     Result<execution::RecordView> view(const ExecutionId& id);
     BodyText bodies(const ExecutionId& id);
+    /// The first characters of its input; null if that is too large to be read for a list.
+    Result<json::Value> inputSummary(const ExecutionId& id);
 
     LocalParts p_;
     std::mutex mutex_;

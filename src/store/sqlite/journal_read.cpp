@@ -213,13 +213,15 @@ Result<std::optional<ExecutionId>> SqliteJournal::byIdempotencyKey(const AgentId
 
 Result<ports::NodeEventPage> SqliteJournal::nodeEvents(const ports::NodeEventFilter& filter) {
     std::int64_t after = 0;
-    if (!filter.cursor.empty()) {
+    bool only_new = filter.cursor == ports::NodeEventFilter::kNewest;
+    if (!filter.cursor.empty() && !only_new) {
         AEGIS_TRY(after, parseCursor('n', filter.cursor));
     }
     auto db = readers_.take();
     // Read first: what is committed between the two reads belongs to the next page.
     AEGIS_TRY(auto newest, newestNodeNumber(*db));
     newest = std::max(newest, after);
+    if (only_new) after = newest;
     constexpr auto kAlways = std::numeric_limits<std::int64_t>::min();
     Query q = db->query(kNodeEvents)
                   .bind(after, newest, filter.since ? filter.since->ms : kAlways, filter.agent,
@@ -232,7 +234,9 @@ Result<ports::NodeEventPage> SqliteJournal::nodeEvents(const ports::NodeEventFil
         page.events.push_back(std::move(event));
     }
     page.order = page.events.size() < filter.limit ? newest : page.events.back().order;
-    page.cursor = page.order == 0 ? filter.cursor : makeCursor('n', page.order);
+    // Of an empty journal the newest is the first that comes.
+    auto none = only_new ? std::string() : filter.cursor;
+    page.cursor = page.order == 0 ? none : makeCursor('n', page.order);
     return page;
 }
 

@@ -217,6 +217,17 @@ TEST_F(ListsTest, NodeEventsInterleaveAgentsAndExecutions) {
     EXPECT_EQ(journal().nodeEvents({.limit = 2})->events.size(), 2U);
     EXPECT_EQ(journal().nodeEvents({.limit = 2})->cursor, events[1].cursor);
     EXPECT_EQ(codeOf(journal().nodeEvents({.cursor = "garbage"})), code(ErrorCode::kInvalid));
+    auto newest = journal().nodeEvents({.cursor = "newest"});
+    ASSERT_TRUE(newest);
+    EXPECT_TRUE(newest->events.empty());
+    EXPECT_EQ(newest->cursor, page->cursor);
+}
+
+TEST_F(ListsTest, TheNewestOfAnEmptyJournalIsTheFirstThatComes) {
+    auto newest = journal().nodeEvents({.cursor = "newest"});
+    ASSERT_TRUE(newest);
+    ASSERT_TRUE(append(journal(), firstBatch(newId())));
+    EXPECT_EQ(journal().nodeEvents({.cursor = newest->cursor})->events.size(), 1U);
 }
 
 }  // namespace
