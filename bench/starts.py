@@ -53,7 +53,8 @@ def run(daemon, runs, between, pause=0.1):
 
 
 def first_of_an_image(stage, runs):
-    """The first sandbox of a daemon that has just started: nothing is prepared."""
+    """The first sandbox of a daemon that has just started and whose agent has just been deployed:
+    its template is under way."""
     times = []
     for _ in range(runs):
         with node(stage, "process", 0) as daemon:

@@ -644,10 +644,22 @@ def read_prompt(argv):
     return raw.decode("utf-8", "replace")
 
 
+def rehearse():
+    """Goes the way to the first request, up to a socket that is not there: of a fork, what that
+    writes to is copied before there is a job, not after."""
+    posix.environ.clear()
+    posix.environ[b"AEGIS_SOCKET"] = b"/aegis/run/none"
+    try:
+        post(generate(""))
+    except Lost:
+        pass
+
+
 def standby(fd, rename=None):
     """Waits for the job that comes on this socket, then is what main() is for it: one datagram with
     working directory, prompt and environment, each but the last ended by a NUL; with it the
     descriptor of a stdin, if there is one. No job comes: nothing to do."""
+    rehearse()
     sock = _socket.socket(fileno=fd)
     data, ancillary, _, _ = sock.recvmsg(MAX_JOB, _socket.CMSG_SPACE(4))
     sock.close()

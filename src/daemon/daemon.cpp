@@ -135,10 +135,9 @@ Status Daemon::Parts::makeAdapters() {
     docker_options.warm_size = static_cast<std::size_t>(config.runtime.warm_pool_size);
     docker_options.warm_max_idle_ms = config.runtime.warm_pool_max_idle_ms;
     docker_options.listeners =
-        [this](const std::string& path,
-               ports::SandboxId id) -> Result<std::unique_ptr<ports::GuestListener>> {
-        AEGIS_TRY(auto listener, guests->listen(path, id));
-        return proxy->beside(std::move(listener), path, id);
+        [this](const std::string& path) -> Result<std::unique_ptr<ports::GuestListener>> {
+        AEGIS_TRY(auto listener, guests->listen(path));
+        return proxy->beside(std::move(listener), path);
     };
     AEGIS_TRY(docker, sandbox::DockerRuntime::create(docker_options, random));
     images = std::make_unique<image::RootStore>(node::imageDir(options.data_dir));
@@ -257,10 +256,12 @@ Status Daemon::Parts::listen() {
 void Daemon::Parts::keepHouse() {
     runner->recover();
     health->setRecovered();
+    if (auto page = store->registry().list({.status = ports::AgentStatus::kDeployed, .limit = 100}))
+        for (const auto& record : page->records)
+            if (auto image = node::embeddedImage(record.manifest_json, facts))
+                process->expect(*image);
     std::unique_lock lock(mutex);
-    while (!stopping) {
-        wake.wait_for(lock, std::chrono::milliseconds(kSweepMs));
-        if (stopping) return;
+    while (!wake.wait_for(lock, std::chrono::milliseconds(kSweepMs), [this] { return stopping; })) {
         lock.unlock();
         runner->sweepVolumes();
         if (options.config.retention_ms > 0)

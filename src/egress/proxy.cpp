@@ -29,7 +29,7 @@ Deadline inMs(std::int64_t ms) { return Deadline::in(os::systemClock().boot(), m
 
 /// What is known of one sandbox here. Shared by its listener, its threads and its flows.
 struct Box {
-    ports::SandboxId id;
+    ports::Assigned whose;
     os::EventFd over;  ///< set: waits end
     std::mutex mutex;
     std::deque<os::Fd> waiting;
@@ -127,7 +127,7 @@ class Proxy::Impl : public std::enable_shared_from_this<Impl> {
     void accepted(const BoxPtr& box, os::Fd guest) {
         {
             std::lock_guard lock(box->mutex);
-            if (box->closed || box->open >= options_.max_connections) return;
+            if (box->closed || !box->whose.get() || box->open >= options_.max_connections) return;
             ++box->open;
             box->waiting.push_back(std::move(guest));
         }
@@ -170,7 +170,7 @@ class Proxy::Impl : public std::enable_shared_from_this<Impl> {
             std::lock_guard lock(box->mutex);
             if (++box->reports > kMaxReports) return;
         }
-        sink_.decided(box->id, std::move(data));
+        sink_.decided(*box->whose.get(), std::move(data));
     }
 
     void report(const Setup& s, bool allowed, std::string reason) {
@@ -198,7 +198,7 @@ class Proxy::Impl : public std::enable_shared_from_this<Impl> {
                 refuse(s, code == ErrorCode::kTooLarge ? 431 : 400, head.error().message);
             return;
         }
-        auto network = sink_.network(s.box->id);
+        auto network = sink_.network(*s.box->whose.get());
         const Policy policy = network ? Policy(*network) : Policy();
         if (head->method == "CONNECT")
             tunnel(s, *head, policy);
@@ -334,17 +334,23 @@ namespace {
 /// Takes its sandbox out of the proxy when destroyed.
 class Listener : public ports::GuestListener {
   public:
-    Listener(std::function<void()> leave, os::Fd socket)
-        : leave_(std::move(leave)), socket_(std::move(socket)) {}
+    Listener(BoxPtr box, std::function<void()> leave, os::Fd socket)
+        : box_(std::move(box)), leave_(std::move(leave)), socket_(std::move(socket)) {}
     ~Listener() override { leave_(); }
+    void assign(const ports::SandboxId& id) override { box_->whose.set(id); }
 
   private:
+    const BoxPtr box_;
     std::function<void()> leave_;
     os::Fd socket_;
 };
 
 struct Pair : ports::GuestListener {
     std::unique_ptr<ports::GuestListener> first, second;
+    void assign(const ports::SandboxId& id) override {
+        first->assign(id);
+        second->assign(id);
+    }
 };
 
 }  // namespace
@@ -363,11 +369,9 @@ Result<std::unique_ptr<Proxy>> Proxy::create(std::unique_ptr<Resolver> resolver,
     return std::unique_ptr<Proxy>(new Proxy(std::move(impl)));
 }
 
-Result<std::unique_ptr<ports::GuestListener>> Proxy::listen(const std::string& socket_path,
-                                                            ports::SandboxId id) {
+Result<std::unique_ptr<ports::GuestListener>> Proxy::listen(const std::string& socket_path) {
     AEGIS_TRY(auto socket, os::listenUnix(socket_path, 0666));
     auto box = std::make_shared<Box>();
-    box->id = id;
     if (!impl_->enter(box)) return Error(ErrorCode::kCancelled, "the daemon stops");
     AEGIS_TRY(auto watch, impl_->acceptor().add(socket.get(), [impl = impl_, box](os::Fd guest) {
         impl->accepted(box, std::move(guest));
@@ -377,14 +381,13 @@ Result<std::unique_ptr<ports::GuestListener>> Proxy::listen(const std::string& s
         impl->leave(box);
     };
     return std::unique_ptr<ports::GuestListener>(
-        std::make_unique<Listener>(std::move(leave), std::move(socket)));
+        std::make_unique<Listener>(box, std::move(leave), std::move(socket)));
 }
 
 Result<std::unique_ptr<ports::GuestListener>> Proxy::beside(
-    std::unique_ptr<ports::GuestListener> other, const std::string& other_socket,
-    ports::SandboxId id) {
+    std::unique_ptr<ports::GuestListener> other, const std::string& other_socket) {
     auto directory = other_socket.substr(0, other_socket.rfind('/'));
-    AEGIS_TRY(auto own, listen(directory + "/proxy.sock", id));
+    AEGIS_TRY(auto own, listen(directory + "/proxy.sock"));
     auto both = std::make_unique<Pair>();
     both->first = std::move(other);
     both->second = std::move(own);

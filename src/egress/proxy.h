@@ -37,13 +37,12 @@ class Proxy {
     Proxy(const Proxy&) = delete;
     Proxy& operator=(const Proxy&) = delete;
 
-    /// Serves `id` at `socket_path` until the listener is destroyed, which ends its connections.
-    Result<std::unique_ptr<ports::GuestListener>> listen(const std::string& socket_path,
-                                                         ports::SandboxId id);
+    /// Serves a sandbox at `socket_path` until the listener is destroyed, which ends its
+    /// connections.
+    Result<std::unique_ptr<ports::GuestListener>> listen(const std::string& socket_path);
     /// listen() at the proxy.sock beside `other_socket`; the result ends `other` as well.
     Result<std::unique_ptr<ports::GuestListener>> beside(
-        std::unique_ptr<ports::GuestListener> other, const std::string& other_socket,
-        ports::SandboxId id);
+        std::unique_ptr<ports::GuestListener> other, const std::string& other_socket);
     /// Ends all connections and threads; what connects later is closed. Repeatable.
     void stop();
 

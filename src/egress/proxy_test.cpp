@@ -77,9 +77,10 @@ class ProxyTest : public testing::Test {
         auto proxy = Proxy::create(std::make_unique<Loopback>(), sink_, *acceptor, options);
         ASSERT_TRUE(proxy);
         proxy_ = std::move(*proxy);
-        auto listener = proxy_->listen(dir_ + "/proxy.sock", {});
+        auto listener = proxy_->listen(dir_ + "/proxy.sock");
         ASSERT_TRUE(listener);
         listener_ = std::move(*listener);
+        listener_->assign({});
     }
     void TearDown() override {
         listener_.reset();
@@ -135,6 +136,20 @@ std::string hello(const std::string& name) {
     auto body = "\x03\x03" + std::string(32, 'r') + zero + vec("\x13\x01", 2) + vec(zero, 1) +
                 vec(extension, 2);
     return "\x16\x03\x01" + vec("\x01" + vec(body, 3), 2);
+}
+
+TEST_F(ProxyTest, ASocketThatIsNobodysServesNobody) {
+    listener_.reset();
+    ::unlink((dir_ + "/proxy.sock").c_str());
+    auto listener = proxy_->listen(dir_ + "/proxy.sock");
+    ASSERT_TRUE(listener);
+    auto early = os::connectUnix(dir_ + "/proxy.sock", soon());
+    ASSERT_TRUE(early);
+    EXPECT_EQ(readAll(early->get()), "");
+    (*listener)->assign({});
+    EXPECT_TRUE(readAll(say(get("evil.test")).get()).starts_with("HTTP/1.1 403 "));
+    EXPECT_EQ(sink_.wait(1).size(), 1U) << "the one, not the other";
+    listener_ = std::move(*listener);
 }
 
 TEST_F(ProxyTest, PlainHttp) {

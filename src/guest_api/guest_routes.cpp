@@ -14,20 +14,25 @@ constexpr std::int64_t kLookMs = 1000;
 
 class Listener : public ports::GuestListener {
   public:
-    explicit Listener(std::unique_ptr<net::Server> server) : server_(std::move(server)) {}
+    Listener(std::shared_ptr<ports::Assigned> whose, std::unique_ptr<net::Server> server)
+        : whose_(std::move(whose)), server_(std::move(server)) {}
+    void assign(const ports::SandboxId& id) override { whose_->set(id); }
 
   private:
+    const std::shared_ptr<ports::Assigned> whose_;  ///< shared with what the server calls
     std::unique_ptr<net::Server> server_;
 };
 
 std::string lineOf(const GuestMessage& message) {
     switch (message.kind) {
-        case GuestMessage::Kind::kDelta: return guest::deltaLine(message.content);
+        case GuestMessage::Kind::kDelta:
+            return guest::deltaLine(message.content);
         case GuestMessage::Kind::kFinal:
             return guest::finalLine(message.content, message.tool_calls_executed);
         case GuestMessage::Kind::kError:
             return guest::errorLine(message.code, message.message, message.retryable);
-        case GuestMessage::Kind::kDispatch: break;
+        case GuestMessage::Kind::kDispatch:
+            break;
     }
     guest::Dispatch dispatch;
     dispatch.dispatch_id = message.dispatch_id;
@@ -46,8 +51,7 @@ const std::string& executionIdOf(const guest::Request& request) {
 
 }  // namespace
 
-Result<std::unique_ptr<ports::GuestListener>> GuestRoutes::listen(const std::string& socket_path,
-                                                                  ports::SandboxId id) {
+Result<std::unique_ptr<ports::GuestListener>> GuestRoutes::listen(const std::string& socket_path) {
     net::ServerOptions options;
     options.name = "guest";
     options.max_connections = kMaxConnections;
@@ -55,11 +59,14 @@ Result<std::unique_ptr<ports::GuestListener>> GuestRoutes::listen(const std::str
         return guest::kMaxBodyBytes;
     };
     options.acceptor = acceptor_;
-    auto serve = [this, id](const net::Request& request, net::ResponseWriter& writer) {
-        handle(id, request, writer);
+    auto whose = std::make_shared<ports::Assigned>();
+    auto serve = [this, whose](const net::Request& request, net::ResponseWriter& writer) {
+        if (const auto* id = whose->get()) return handle(*id, request, writer);
+        (void)writer.sendError(ErrorCode::kConflict, "nothing is asked of this sandbox yet");
     };
     AEGIS_TRY(auto server, net::Server::listenUnix(socket_path, 0666, options, serve));
-    return std::unique_ptr<ports::GuestListener>(std::make_unique<Listener>(std::move(server)));
+    return std::unique_ptr<ports::GuestListener>(
+        std::make_unique<Listener>(std::move(whose), std::move(server)));
 }
 
 void GuestRoutes::handle(const ports::SandboxId& id, const net::Request& request,
@@ -107,8 +114,7 @@ void GuestRoutes::stream(const runner::GuestCallPtr& call, net::ResponseWriter& 
             (void)writer.sendError(ErrorCode::kInvalid, "no such dispatch");
             return;
         }
-        if (!writer.begun() &&
-            !writer.begin(200, {{"Content-Type", "application/x-ndjson"}}))
+        if (!writer.begun() && !writer.begin(200, {{"Content-Type", "application/x-ndjson"}}))
             return;
         if (!writer.write(lineOf(*message))) return;
         if (message->kind != GuestMessage::Kind::kDelta) {

@@ -16,10 +16,9 @@ class GuestRoutes {
     GuestRoutes(runner::Runner& runner, Clock& clock, std::shared_ptr<net::Acceptor> acceptor)
         : runner_(runner), clock_(clock), acceptor_(std::move(acceptor)) {}
 
-    /// Listens at `socket_path` (mode 0666, inside a directory that others cannot enter) for the
-    /// guest `id`, at most 16 connections, until the listener is destroyed.
-    Result<std::unique_ptr<ports::GuestListener>> listen(const std::string& socket_path,
-                                                         ports::SandboxId id);
+    /// Listens at `socket_path` (mode 0666, inside a directory that others cannot enter), at most
+    /// 16 connections, until the listener is destroyed.
+    Result<std::unique_ptr<ports::GuestListener>> listen(const std::string& socket_path);
 
     /// One request of the guest `id`.
     void handle(const ports::SandboxId& id, const net::Request& request,

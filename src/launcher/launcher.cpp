@@ -1,10 +1,12 @@
 #include "launcher/launcher.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <csignal>
 #include <iterator>
@@ -22,6 +24,8 @@ namespace aegis::launcher {
 namespace {
 
 namespace launch = proto::launch;
+
+constexpr std::size_t kMapStack = 64 << 10;
 
 /// What a Spawn brought along.
 struct Order {
@@ -148,21 +152,27 @@ Result<Clone> makeProcess(int cgroup, Main main) {
     return made;
 }
 
-/// In a process of its own, as it cannot come back from the template's namespace.
+struct Mapping {
+    int template_pidfd;
+    pid_t stem;
+    Status result = Error(ErrorCode::kUnavailable, "whoever was to map them died");
+};
+
+int mapMain(void* what) {
+    auto* mapping = static_cast<Mapping*>(what);
+    mapping->result = mapStem(mapping->template_pidfd, mapping->stem);
+    return 0;
+}
+
+/// In a process of its own, as it cannot come back from the template's namespace; in this one's
+/// memory, which waits until it has ended, as a copy takes longer than the rest.
 Status mapInChild(int template_pidfd, pid_t stem) {
-    int ends[2] = {-1, -1};
-    if (::pipe2(ends, O_CLOEXEC) != 0) return errnoError(errno, "pipe");
-    os::Fd reader(ends[0]), writer(ends[1]);
-    const pid_t child = ::fork();
-    if (child < 0) return errnoError(errno, "fork");
-    if (child == 0) {
-        auto mapped = mapStem(template_pidfd, stem);
-        (void)os::writeAll(writer.get(), mapped ? "ok" : mapped.error().message);
-        ::_exit(0);
-    }
-    writer.reset();
-    AEGIS_TRY(const auto said, os::readAll(reader.get(), launch::kMaxTextBytes, "a stem's ids"));
-    if (said != "ok") return {ErrorCode::kUnavailable, "a stem's ids: " + said};
+    alignas(16) static std::array<char, kMapStack> stack;
+    Mapping mapping{template_pidfd, stem};
+    if (::clone(mapMain, stack.data() + stack.size(), CLONE_VM | CLONE_VFORK | SIGCHLD, &mapping) <
+        0)
+        return errnoError(errno, "clone");
+    if (!mapping.result) return std::move(mapping.result.error()).within("a stem's ids");
     return {};
 }
 

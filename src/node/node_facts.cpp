@@ -8,6 +8,7 @@
 #include "image/root_store.h"
 #include "os/clock.h"
 #include "os/files.h"
+#include "text/json.h"
 
 namespace aegis::node {
 
@@ -31,6 +32,18 @@ bool embeddedReady(const config::Config& config, const std::string& data_dir) {
         for (const auto& [version, reference] : versions)
             if (!reference.starts_with('/') && store.resolve(reference)) return true;
     return false;
+}
+
+std::optional<std::string> embeddedImage(const std::string& manifest_json,
+                                         const agent::NodeFacts& facts) {
+    const auto value = json::parse(manifest_json);
+    if (!value) return std::nullopt;
+    const auto manifest = agent::manifestFromJson(*value);
+    if (!manifest || agent::resolvedIsolation(*manifest, facts) != agent::Isolation::kProcess)
+        return std::nullopt;
+    auto image = agent::resolvedImage(*manifest, facts);
+    if (!image) return std::nullopt;
+    return std::move(*image);
 }
 
 agent::NodeFacts nodeFacts(const config::Config& config, const std::vector<std::string>& tools,

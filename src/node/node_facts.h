@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "agent/manifest.h"
@@ -23,5 +24,9 @@ std::string imageDir(const std::string& data_dir);
 /// Whether an embedded sandbox can be had without further ado: this user is root, and a base image
 /// of the configuration is unpacked. Reads a few files; tries nothing.
 bool embeddedReady(const config::Config& config, const std::string& data_dir);
+
+/// The image of an agent whose sandboxes are embedded ones, by its resolved manifest; else nullopt.
+std::optional<std::string> embeddedImage(const std::string& manifest_json,
+                                         const agent::NodeFacts& facts);
 
 }  // namespace aegis::node

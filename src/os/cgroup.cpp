@@ -128,10 +128,14 @@ Status CgroupTree::write(std::size_t hierarchy, const std::string& group, const 
 
 Status CgroupTree::limitV1(const std::string& group, const CgroupLimits& limits) const {
     const auto memory = fmt::format("{}", limits.memory_bytes);
+    // Never above both together: that one is first where it rises. Missing where the kernel does
+    // not count swap; then none may be used at all.
+    const char* const kBoth = "memory.memsw.limit_in_bytes";
+    const bool counts_swap = ::access(fileOf(kMemory, group, kBoth).c_str(), F_OK) == 0;
+    const bool rises = counts_swap && write(kMemory, group, kBoth, memory);
     AEGIS_CHECK(write(kMemory, group, "memory.limit_in_bytes", memory));
-    // Missing where the kernel does not count swap; then none may be used at all.
-    const auto both = write(kMemory, group, "memory.memsw.limit_in_bytes", memory);
-    if (!both) AEGIS_CHECK(write(kMemory, group, "memory.swappiness", "0"));
+    if (counts_swap && !rises) AEGIS_CHECK(write(kMemory, group, kBoth, memory));
+    if (!counts_swap) AEGIS_CHECK(write(kMemory, group, "memory.swappiness", "0"));
     AEGIS_CHECK(write(kPids, group, "pids.max", fmt::format("{}", limits.pids)));
     AEGIS_CHECK(write(kCpu, group, "cpu.cfs_period_us", fmt::format("{}", kPeriodUs)));
     return write(kCpu, group, "cpu.cfs_quota_us",

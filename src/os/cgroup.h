@@ -18,6 +18,7 @@ struct CgroupLimits {
     int cpu_millicores = 1000;
     std::uint64_t memory_bytes = 0;  ///< swap included: there is none on top
     int pids = 0;
+    bool operator==(const CgroupLimits&) const = default;
 };
 
 /// A directory of control groups of ours, "aegis/<name>" in every hierarchy that is needed: cgroup
@@ -35,7 +36,7 @@ class CgroupTree {
     bool version2() const { return version2_; }
     /// Makes a group with its limits. kConflict when it exists.
     Status create(const std::string& group, const CgroupLimits& limits) const;
-    /// The same in two steps: a group that limits nothing yet, and limits for one that has none.
+    /// The same in two steps: a group that limits nothing yet, and limits, or other ones.
     Status make(const std::string& group) const;
     Status limit(const std::string& group, const CgroupLimits& limits) const;
     /// What a new process gets there by. Version 2: the group's directory, for CLONE_INTO_CGROUP.

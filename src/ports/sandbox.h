@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -42,7 +43,7 @@ struct SandboxSpec {
     std::string image;  ///< a local reference or a `docker save` archive's path
     std::string image_pull_policy;
     std::vector<AttachedVolume> volumes;
-    std::vector<agent::MountGrant> mounts;       ///< in mount order
+    std::vector<agent::MountGrant> mounts;        ///< in mount order
     std::vector<std::string> create_directories;  ///< before the first mount, owned by 1000:1000
     int cpu_millicores = 1000;
     std::uint64_t memory_bytes = 0;
@@ -50,7 +51,7 @@ struct SandboxSpec {
     int pids = 0;
     std::map<std::string, std::string> env;  ///< on top of the image's; the AEGIS_ ones included
     std::string cwd;
-    std::string bootstrap_path;  ///< in the image; empty: the injected one
+    std::string bootstrap_path;                 ///< in the image; empty: the injected one
     std::shared_ptr<const std::string> prompt;  ///< shared with the journal's body cache
 };
 
@@ -64,8 +65,8 @@ struct SandboxStartInfo {
 struct BootstrapExit {
     std::optional<int> exit_code;  ///< none: it did not end by itself
     int signal = 0;
-    bool out_of_memory = false;    ///< an OOM kill happened in the sandbox
-    std::string died;              ///< the sandbox itself died: why
+    bool out_of_memory = false;  ///< an OOM kill happened in the sandbox
+    std::string died;            ///< the sandbox itself died: why
     std::string standard_output, standard_error;
     std::uint64_t stdout_bytes = 0, stderr_bytes = 0;  ///< before the cap
 };
@@ -87,13 +88,31 @@ struct CommandResult {
     std::string standard_output, standard_error;  ///< tails
 };
 
-/// Accepts the guest's connections on a unix socket until destroyed. Made by the guest API.
+/// Accepts the guest's connections on a unix socket until destroyed. Made by the guest API, maybe
+/// before it is known for whom: until then it serves nobody.
 class GuestListener {
   public:
     virtual ~GuestListener() = default;
+    /// Once.
+    virtual void assign(const SandboxId& id) = 0;
 };
-using GuestListenerFactory = std::function<Result<std::unique_ptr<GuestListener>>(
-    const std::string& socket_path, SandboxId)>;
+using GuestListenerFactory =
+    std::function<Result<std::unique_ptr<GuestListener>>(const std::string& socket_path)>;
+
+/// Whose a listener is. One thread sets it, any may look.
+class Assigned {
+  public:
+    void set(const SandboxId& id) {
+        id_ = id;
+        known_.store(true, std::memory_order_release);
+    }
+    /// nullptr: nobody's yet.
+    const SandboxId* get() const { return known_.load(std::memory_order_acquire) ? &id_ : nullptr; }
+
+  private:
+    SandboxId id_;
+    std::atomic<bool> known_{false};
+};
 
 /// What is known of an image before a sandbox is made of it.
 struct ImageFacts {
@@ -111,8 +130,7 @@ class Runtime {
     virtual Status available() = 0;
     /// Whether `image` can be used under `policy`; the error says how to get it. Blocks on the
     /// engine.
-    virtual Result<ImageFacts> checkImage(const std::string& image,
-                                          const std::string& policy) = 0;
+    virtual Result<ImageFacts> checkImage(const std::string& image, const std::string& policy) = 0;
 
     /// `sink` must outlive the sandbox.
     virtual void start(SandboxSpec spec, Deadline deadline, SandboxSink& sink) = 0;

@@ -74,6 +74,17 @@ class NoEngine(Case):
         copy = example("pr-reviewer.yaml").replace("isolation: docker", "isolation: inherit")
         self.node.ok("agent", "deploy", "-", stdin=copy)
 
+    def test_the_image_of_a_deployed_agent_is_made_ready(self):
+        def template():
+            where = f"/sys/fs/cgroup/memory/aegis/{self.node.node_id()}"
+            return [name for name in os.listdir(where) if name.startswith("template-")]
+        self.node.deploy(agent(runtime={"isolation": "process"}))
+        wait_until(template, "a template after the deployment")
+        [before] = template()
+        self.node.terminate()
+        self.node.start()
+        wait_until(lambda: template() not in ([], [before]), "a template of the next daemon")
+
     def test_a_launcher_that_dies_is_started_again(self):
         manifest = agent(runtime={"isolation": "process"})
         self.assertCompleted(self.run_with(turns("ok"), manifest=manifest))

@@ -238,10 +238,10 @@ class Node:
         base = os.path.join(RUN_DIR, self.node_id() or "none")
         found = [os.path.join(at, name) for where in (base, base + "-process")
                  for at, dirs, files in os.walk(where) for name in dirs + files]
-        # Of one that waits there is nothing but the socket of its first process.
-        waiting = {p[:-len("/ctl.sock")] for p in found if p.endswith("/ctl.sock")
-                   and "-process/" in p and p.replace("ctl.sock", "api.sock") not in found}
-        return [p for p in found if p.removesuffix("/ctl.sock").removesuffix(".out") not in waiting]
+        # One that waits for whom it is still has the socket of its first process.
+        waiting = [p[:-len("/ctl.sock")] for p in found if p.endswith("/ctl.sock")
+                   and "-process/" in p]
+        return [p for p in found if not p.startswith(tuple(waiting))]
 
     def mounts(self):
         with open("/proc/self/mounts", encoding="utf-8") as f:

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "os/fd.h"
 #include "proto/ctl.h"
+#include "sandbox/common/oom.h"
 
 namespace aegis::sandbox {
 
@@ -18,8 +19,9 @@ struct CtlPeer {
     os::Fd connection;
     os::Fd pidfd;
     pid_t pid = 0;
-    bool first_process = false;  ///< PID 1 of a namespace below ours
-    std::string proc_cgroup;     ///< its /proc/<pid>/cgroup
+    bool first_process = false;        ///< PID 1 of a namespace below ours
+    std::string proc_cgroup;           ///< its /proc/<pid>/cgroup
+    std::optional<OomCounter> memory;  ///< of one that was watched ahead (watchMemory)
 };
 
 /// A listening SOCK_SEQPACKET socket that any user may connect to; the directory above it decides

@@ -74,6 +74,7 @@ class GuestFixture : public ::testing::Test {
   protected:
     struct Listening : ports::GuestListener {
         os::Fd socket;
+        void assign(const ports::SandboxId&) override {}
     };
 
     GuestFixture() {
@@ -113,8 +114,7 @@ class GuestFixture : public ::testing::Test {
     virtual ports::Runtime& runtime() = 0;
 
     ports::GuestListenerFactory listeners() {
-        return [](const std::string& path,
-                  ports::SandboxId) -> Result<std::unique_ptr<ports::GuestListener>> {
+        return [](const std::string& path) -> Result<std::unique_ptr<ports::GuestListener>> {
             auto listening = std::make_unique<Listening>();
             AEGIS_TRY(listening->socket, os::listenUnix(path, 0666));
             return listening;

@@ -18,7 +18,7 @@
 #include "sandbox/common/payload.h"
 #include "sandbox/common/reactor.h"
 #include "sandbox/common/root_table.h"
-#include "sandbox/common/run_dir.h"
+#include "sandbox/common/run.h"
 
 namespace aegis::sandbox {
 
@@ -39,11 +39,12 @@ struct GuestContext {
 /// ended(), close() or not. How the first process comes to be, and what is left of it, is the
 /// isolation's: the derived class.
 ///
-/// The order: the derived class makes run directory and sockets (makeRun(), in the pool), hands
+/// The order: the derived class makes run directory and sockets (prepareRun(), in the pool), hands
 /// them to attach() on the reactor's thread, and starts PID 1, which connects, is judged, gets
 /// `start`, answers, and the sandbox is up. One whose PID 1 was started ahead brings its directory
-/// to makeRun() and the connection, with nothing of it read, to adopt() instead of listen(). Death
-/// is proven by the pidfd of PID 1, which ends after all other processes of its pid namespace.
+/// to prepareRun() and the connection, with nothing of it read, to adopt() instead of listen().
+/// Death is proven by the pidfd of PID 1, which ends after all other processes of its pid
+/// namespace.
 ///
 /// Shared: held by the runtime's table, by jobs in the pool and by callbacks that may outlast it
 /// there.
@@ -70,13 +71,6 @@ class GuestSandbox : public std::enable_shared_from_this<GuestSandbox> {
     enum class Phase { kStarting, kUp, kEnded, kFailed };
     enum class Verdict { kOurs, kUnknownYet, kForeign };
 
-    /// The directories and sockets of a sandbox, as the pool makes them.
-    struct Run {
-        std::optional<RunDir> dir;
-        os::Fd listener;
-        std::unique_ptr<ports::GuestListener> guest_listener;
-    };
-
     // For the derived class to say. All but prepare() on the reactor's thread.
     /// In the pool: makes the sandbox and posts what came of it; at last calls setPrepared().
     virtual void prepare() = 0;
@@ -101,9 +95,8 @@ class GuestSandbox : public std::enable_shared_from_this<GuestSandbox> {
     std::shared_ptr<Derived> self() {
         return std::static_pointer_cast<Derived>(shared_from_this());
     }
-    /// The sockets that are this sandbox's own; before them, unless `run` brings it along, the
-    /// directory and ctl.sock.
-    Status makeRun(Run& run);
+    /// Makes what is missing of it, for this sandbox.
+    Status prepareRun(Run& run);
     void submit(std::function<void()> job);
     void attach(Run run, ImageDefaults image);
     void listen();

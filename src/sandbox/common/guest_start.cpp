@@ -31,12 +31,9 @@ void GuestSandbox::submit(std::function<void()> job) {
     fail({ErrorCode::kTooMany, "too many sandboxes are being started"}, false);
 }
 
-Status GuestSandbox::makeRun(Run& run) {
-    if (!run.dir) {
-        AEGIS_TRY(run.dir, shared_.run_dirs.create());
-        AEGIS_TRY(run.listener, listenCtl(run.dir->ctlSocket()));
-    }
-    AEGIS_TRY(run.guest_listener, shared_.listeners(run.dir->apiSocket(), spec_.id));
+Status GuestSandbox::prepareRun(Run& run) {
+    AEGIS_CHECK(makeRun(run, shared_.run_dirs, shared_.listeners));
+    run.guest_listener->assign(spec_.id);
     return {};
 }
 
@@ -45,6 +42,8 @@ void GuestSandbox::attach(Run run, ImageDefaults image) {
     run_ = std::move(run.dir);
     listener_ = std::move(run.listener);
     guest_listener_ = std::move(run.guest_listener);
+    stdout_ = std::move(run.standard_output);
+    stderr_ = std::move(run.standard_error);
     image_ = std::move(image);
 }
 
@@ -81,15 +80,14 @@ void GuestSandbox::adopt(CtlPeer peer) {
     listener_.reset();
     ::unlink(run_->ctlSocket().c_str());
     connection_ = std::move(peer.connection);
-    if (auto counter = OomCounter::open(peer.proc_cgroup))
-        oom_ = std::move(*counter);
-    else
-        log(LogLevel::kDebug, "out-of-memory kills cannot be counted",
-            {{"error", counter.error().message}});
     if (!pidfd_) watchProcess(std::move(peer.pidfd), peer.pid);
     if (dying_) return destroy();
-    if (auto limited = limitTcpBuffers(peer.proc_cgroup); !limited)
-        return fail(std::move(limited.error()).within("the limit of TCP's buffers"), false);
+    if (!peer.memory) {
+        auto watched = watchMemory(peer.proc_cgroup);
+        if (!watched) return fail(std::move(watched.error()), false);
+        peer.memory = std::move(*watched);
+    }
+    oom_ = std::move(*peer.memory);
     connection_watch_ = shared_.reactor.watch(connection_.get(),
                                               [self = shared_from_this()] { self->receiveAll(); });
 }
@@ -115,8 +113,6 @@ void GuestSandbox::beforePayload() {
 
 Status GuestSandbox::sendStart() {
     start_sent_ = true;
-    AEGIS_TRY(stdout_, makeCapture(*run_, "stdout"));
-    AEGIS_TRY(stderr_, makeCapture(*run_, "stderr"));
     AEGIS_TRY(const auto start, payloadStart(spec_, env_, workingDirectory(spec_, image_)));
     std::vector<int> fds{stdout_.writer.get(), stderr_.writer.get()};
     if (start.prompt) fds.push_back(start.prompt.get());

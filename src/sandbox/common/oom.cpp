@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 
+#include "base/log.h"
 #include "os/files.h"
 
 namespace aegis::sandbox {
@@ -65,6 +66,9 @@ std::optional<std::string> tcpLimitFileOf(std::string_view proc_cgroup) {
     return *file + "/memory.kmem.tcp.limit_in_bytes";
 }
 
+namespace {
+
+/// Success where there is no such limit.
 Status limitTcpBuffers(std::string_view proc_cgroup) {
     const auto path = tcpLimitFileOf(proc_cgroup);
     if (!path) return {};
@@ -72,6 +76,18 @@ Status limitTcpBuffers(std::string_view proc_cgroup) {
     if (!file && file.error().code == ErrorCode::kNotFound) return {};
     if (!file) return file.error();
     return os::writeAll(file->get(), fmt::format("{}", kTcpBufferBytes));
+}
+
+}  // namespace
+
+Result<OomCounter> watchMemory(std::string_view proc_cgroup) {
+    if (auto limited = limitTcpBuffers(proc_cgroup); !limited)
+        return std::move(limited.error()).within("the limit of TCP's buffers");
+    auto counter = OomCounter::open(proc_cgroup);
+    if (counter) return counter;
+    log(LogLevel::kDebug, "out-of-memory kills cannot be counted",
+        {{"error", counter.error().message}});
+    return OomCounter();
 }
 
 std::optional<std::uint64_t> parseOomKills(std::string_view file) {

@@ -22,9 +22,6 @@ std::optional<std::string> oomFileOf(std::string_view proc_cgroup);
 /// host's.
 std::optional<std::string> tcpLimitFileOf(std::string_view proc_cgroup);
 
-/// Writes that limit; success where there is none to write.
-Status limitTcpBuffers(std::string_view proc_cgroup);
-
 /// The value of `oom_kill` in either file; nullopt when it has none.
 std::optional<std::uint64_t> parseOomKills(std::string_view file);
 
@@ -49,5 +46,9 @@ class OomCounter {
   private:
     os::Fd file_;
 };
+
+/// For a sandbox whose first process is known: limits TCP's buffers, where they have a limit, and
+/// counts its group's out-of-memory kills, if they can be counted.
+Result<OomCounter> watchMemory(std::string_view proc_cgroup);
 
 }  // namespace aegis::sandbox

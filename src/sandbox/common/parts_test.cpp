@@ -42,7 +42,7 @@ TEST(Cgroup, FindsTheLimitOfTcpWhereThereIsOne) {
               "/sys/fs/cgroup/memory/docker/ab/memory.kmem.tcp.limit_in_bytes");
     EXPECT_EQ(tcpLimitFileOf("5:memory:/\n"), std::nullopt);
     EXPECT_EQ(tcpLimitFileOf("0::/system.slice/docker-ab.scope\n"), std::nullopt);
-    EXPECT_TRUE(limitTcpBuffers("5:memory:/a-group-that-is-not-there\n"));
+    EXPECT_TRUE(watchMemory("5:memory:/a-group-that-is-not-there\n"));
 }
 
 TEST(Cgroup, ReadsTheCounter) {

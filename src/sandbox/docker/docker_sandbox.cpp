@@ -60,7 +60,7 @@ Status DockerSandbox::prepareContainer(Prepared& prepared) {
         return std::move(mounts.error());
     }
     if (takeWarm(prepared, *mounts)) return {};
-    AEGIS_CHECK(makeRun(prepared.run));
+    AEGIS_CHECK(prepareRun(prepared.run));
     AEGIS_CHECK(writeHosts(*prepared.run.dir));
     AEGIS_CHECK(makeContainer(prepared, *mounts));
     prepared.mounts = std::move(*mounts);
@@ -76,7 +76,7 @@ bool DockerSandbox::takeWarm(Prepared& prepared, const std::vector<OpenMount>& m
     auto ready = mounts.empty() ? Status{} : mountInto(warm->peer.pidfd, mounts);
     Run run;
     run.dir = warm->run;
-    if (ready) ready = makeRun(run);
+    if (ready) ready = prepareRun(run);
     if (!ready) {
         log(LogLevel::kWarn, "a container that was started ahead cannot be used",
             {{"container", warm->id}, {"error", ready.error().message}});

@@ -93,7 +93,8 @@ Status ProcessRuntime::Impl::openCgroups() {
     cgroups = std::move(tree);
     context.cgroups = &*cgroups;
     stems = std::make_unique<StemPool>(
-        TemplateContext{launcher, *cgroups, context.guest_dir, filter, template_filter, run_dirs},
+        TemplateContext{launcher, *cgroups, context.guest_dir, filter, template_filter, run_dirs,
+                        context.guest.listeners},
         warm, group_suffix);
     context.stems = stems.get();
     return {};
@@ -184,7 +185,16 @@ Status ProcessRuntime::Impl::available() {
 
 Result<ports::ImageFacts> ProcessRuntime::checkImage(const std::string& image, const std::string&) {
     AEGIS_TRY(const auto found, impl_->context.images.resolve(image));
+    expect(image);
     return ports::ImageFacts{.declares_command = found.declares_command};
+}
+
+void ProcessRuntime::expect(const std::string& image) {
+    // A full pool has other things to do; then the first sandbox does it.
+    (void)impl_->pool.submit([impl = impl_.get(), image] {
+        if (!impl->available()) return;
+        if (auto found = impl->context.images.resolve(image)) impl->stems->expect(*found);
+    });
 }
 
 void ProcessRuntime::start(ports::SandboxSpec spec, Deadline deadline, ports::SandboxSink& sink) {

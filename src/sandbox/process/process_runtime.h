@@ -43,6 +43,9 @@ class ProcessRuntime final : public ports::Runtime {
     Status available() override;
     Result<ports::ImageFacts> checkImage(const std::string& image,
                                          const std::string& policy) override;
+    /// An image that will be used, as checkImage() takes it to be: what its first sandbox would
+    /// wait for is made in the background, if it can be.
+    void expect(const std::string& image);
     void start(ports::SandboxSpec spec, Deadline deadline, ports::SandboxSink& sink) override;
     void close(const ports::SandboxId& id, Deadline deadline,
                std::function<void(Status)> done) override;

@@ -125,10 +125,14 @@ Status ProcessSandbox::makeAll(Prepared& prepared) {
     AEGIS_CHECK(context_.available());
     AEGIS_TRY(prepared.image, context_.images.resolve(spec_.image));
     if (spec_.bootstrap_path.empty()) {
-        auto stem = context_.stems->take(prepared.image, spec_.mounts.empty(), deadline_);
-        if (stem) return makeFromStem(prepared, std::move(*stem));
+        Status ran;
+        auto stem = context_.stems->take(prepared.image,
+                                         {spec_.mounts.empty(), {limits(), spec_.tmp_bytes}},
+                                         deadline_, [&] { ran = prepareRun(prepared.run); });
+        if (stem) return makeFromStem(prepared, std::move(*stem), std::move(ran));
+        AEGIS_CHECK(std::move(ran));
     }
-    AEGIS_CHECK(makeRun(prepared.run));
+    AEGIS_CHECK(prepareRun(prepared.run));
     return makeNew(prepared);
 }
 
@@ -137,24 +141,26 @@ os::CgroupLimits ProcessSandbox::limits() const {
     return {millicores, spec_.memory_bytes, spec_.pids + 1};
 }
 
-Status ProcessSandbox::makeFromStem(Prepared& prepared, Stem stem) {
+Status ProcessSandbox::makeFromStem(Prepared& prepared, Stem stem, Status so_far) {
     group_ = stem.group;
     origin_ = stem.origin;
     prepared.from_stem = true;
     prepared.fatal = false;
-    auto ordered = order(prepared, stem);
+    auto ordered = so_far ? order(prepared, stem) : std::move(so_far);
     prepared.prison = {std::move(stem.pidfd), stem.pid, std::move(stem.socket)};
     return ordered;
 }
 
 Status ProcessSandbox::order(Prepared& prepared, Stem& stem) {
     if (stem.standing) {
-        prepared.run.dir = std::move(stem.standing->run);
+        prepared.run = std::move(stem.standing->run);
         prepared.peer = std::move(stem.standing->peer);
     }
-    AEGIS_CHECK(makeRun(prepared.run));
-    AEGIS_CHECK(context_.cgroups->limit(group_, limits()));
-    if (prepared.peer) return resizeTmp(stem, spec_.tmp_bytes);
+    AEGIS_CHECK(prepareRun(prepared.run));
+    if (stem.limits != limits()) AEGIS_CHECK(context_.cgroups->limit(group_, limits()));
+    if (stem.standing)
+        return stem.standing->tmp_bytes == spec_.tmp_bytes ? Status{}
+                                                           : resizeTmp(stem, spec_.tmp_bytes);
     StemOrder order{prepared.image.root, prepared.run.dir->shared, context_.guest_dir, {}, {}};
     AEGIS_CHECK(addVolumes(spec_, order.finish, order.volumes));
     return finishStem(stem, order, deadline_.earlier(inMs(kBuildMs)));

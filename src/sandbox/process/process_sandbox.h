@@ -79,7 +79,7 @@ class ProcessSandbox final : public GuestSandbox {
     };
     Status makeAll(Prepared& prepared);
     Status makeNew(Prepared& prepared);
-    Status makeFromStem(Prepared& prepared, Stem stem);
+    Status makeFromStem(Prepared& prepared, Stem stem, Status so_far);
     Status order(Prepared& prepared, Stem& stem);
     os::CgroupLimits limits() const;
     void onPrepared(Prepared& prepared);

@@ -20,6 +20,9 @@ constexpr std::int64_t kShortestLookMs = 100;
 constexpr std::int64_t kLookMs = 5'000;
 constexpr std::int64_t kKillMs = 5'000;
 constexpr std::int64_t kQuietMs = 5;
+constexpr std::int64_t kQuietForFreshMs = 30;
+constexpr std::int64_t kPatienceMs = 5'000;
+constexpr std::size_t kMostExpected = 4;
 constexpr std::int64_t kNsPerMs = 1'000'000;
 
 BootTime now() { return os::systemClock().boot(); }
@@ -52,26 +55,47 @@ void StemPool::empty(Entry& entry, std::deque<Stem>& into) {
         std::ranges::move(shelf->stems, std::back_inserter(into));
 }
 
-Result<Stem> StemPool::take(const ports::RootImage& image, bool plain, Deadline deadline) {
+/// Holds the mutex.
+StemPool::Entry& StemPool::entryOf(const ports::RootImage& image) {
+    auto& entry = entries_[image.digest];
+    if (entry.image.digest.empty()) entry.image = image;
+    entry.last_used = now();
+    return entry;
+}
+
+void StemPool::expect(const ports::RootImage& image) {
+    if (options_.max_idle_ms == 0) return;
+    std::lock_guard lock(mutex_);
+    if (entries_.size() >= kMostExpected && !entries_.contains(image.digest)) return;
+    entryOf(image);
+    wake_.notify_all();
+}
+
+Result<Stem> StemPool::take(const ports::RootImage& image, const Wish& wish, Deadline deadline,
+                            const std::function<void()>& meanwhile) {
     const Error none(ErrorCode::kUnsupported, "there is no template of this image");
     if (options_.max_idle_ms == 0) return none;
+    deadline = deadline.earlier(inMs(kMakeMs));
     std::shared_ptr<Template> origin;
     std::string group;
     {
-        std::lock_guard lock(mutex_);
-        auto& entry = entries_[image.digest];
-        if (entry.image.digest.empty()) entry.image = image;
-        entry.last_used = now();
-        quiet_until_ = after(entry.last_used, kQuietMs);
-        auto& shelf = plain ? entry.standing : entry.waiting;
+        std::unique_lock lock(mutex_);
+        // It is further on than a fresh sandbox would be.
+        made_.wait_for(lock,
+                       std::chrono::milliseconds(deadline.earlier(inMs(kPatienceMs)).leftMs(now())),
+                       [&] { return !under_way_.contains(image.digest); });
+        auto& entry = entryOf(image);
+        quiet_until_ = after(entry.last_used, entry.origin ? kQuietMs : kQuietForFreshMs);
+        auto& shelf = wish.plain ? entry.standing : entry.waiting;
         shelf.wanted = true;
+        shelf.limits = wish.limits;
         wake_.notify_all();
         if (auto stem = takeReady(entry, shelf)) return std::move(*stem);
         if (!entry.origin) return none;
         origin = entry.origin;
         group = newGroup("stem");
     }
-    auto made = origin->makeStem(group, deadline.earlier(inMs(kMakeMs)));
+    auto made = origin->makeStem(group, wish.limits.group, deadline, meanwhile);
     if (!made) {
         log(LogLevel::kDebug, "a template is given up",
             {{"image", image.digest}, {"error", made.error().message}});
@@ -101,7 +125,7 @@ std::set<std::string> StemPool::runs() const {
     std::set<std::string> out;
     for (const auto& [digest, entry] : entries_)
         for (const auto& stem : entry.standing.stems)
-            out.insert(stem.standing->run.name);
+            out.insert(stem.standing->run.dir->name);
     return out;
 }
 
@@ -128,7 +152,10 @@ void StemPool::dispose(Stem stem) {
     if (!gone)
         log(LogLevel::kWarn, "a stem's remains are left for the next start",
             {{"group", stem.group}, {"error", gone.error().message}});
-    if (stem.standing) (void)RunDirs::remove(stem.standing->run);
+    if (stem.standing) {
+        stem.standing->run.guest_listener.reset();
+        (void)RunDirs::remove(*stem.standing->run.dir);
+    }
     released(stem.group);
 }
 
@@ -193,12 +220,16 @@ bool StemPool::refillOne(std::unique_lock<std::mutex>& lock, const std::string& 
     const auto image = before.image;
     auto origin = before.origin;
     const bool plain = !full(before.standing);
+    const Wish wish{plain, (plain ? before.standing : before.waiting).limits};
     const auto group = newGroup(origin ? "stem" : "template");
+    if (!origin) under_way_.insert(digest);
     lock.unlock();
     const auto still = holdStill();
     std::optional<Stem> stem;
-    const auto made = makeOne(image, plain, group, origin, stem);
+    const auto made = makeOne(image, wish, group, origin, stem);
     lock.lock();
+    under_way_.erase(digest);
+    made_.notify_all();
     auto& entry = entries_[digest];
     if (!made) {
         log(LogLevel::kDebug, "sandboxes of an image are made without a template",
@@ -214,15 +245,15 @@ bool StemPool::refillOne(std::unique_lock<std::mutex>& lock, const std::string& 
 }
 
 /// The template, or a stem of the one there is. Without the mutex.
-Status StemPool::makeOne(const ports::RootImage& image, bool plain, const std::string& group,
+Status StemPool::makeOne(const ports::RootImage& image, const Wish& wish, const std::string& group,
                          std::shared_ptr<Template>& origin, std::optional<Stem>& stem) {
     if (!origin) {
         AEGIS_TRY(origin, Template::start(context_, image, group, inMs(kMakeMs)));
         return {};
     }
-    AEGIS_TRY(stem, origin->makeStem(group, inMs(kMakeMs)));
-    if (!plain) return {};
-    auto standing = standUp(context_, *stem, image.root, inMs(kMakeMs));
+    AEGIS_TRY(stem, origin->makeStem(group, wish.limits.group, inMs(kMakeMs)));
+    if (!wish.plain) return {};
+    auto standing = standUp(context_, *stem, image.root, wish.limits.tmp_bytes, inMs(kMakeMs));
     if (!standing) {
         dispose(std::move(*stem));
         stem.reset();

@@ -22,7 +22,8 @@ struct WarmPool {
 
 /// Stems kept ready, used once each, and the templates they come of: one per image that was used
 /// lately. For sandboxes without volumes they stand ready as sandboxes, for others as stems; each
-/// kind if it was asked for. Made by a thread of its own. Any thread.
+/// kind if it was asked for, with the limits that were asked for last. Made by a thread of its own.
+/// Any thread.
 class StemPool {
   public:
     StemPool(const TemplateContext& context, WarmPool options, std::string name);
@@ -31,11 +32,18 @@ class StemPool {
     StemPool(const StemPool&) = delete;
     StemPool& operator=(const StemPool&) = delete;
 
-    /// One that waits, else a new one out of the image's template: blocks for some milliseconds. An
-    /// error: not now; the sandbox must be made the long way. From the first call on for an image
-    /// there is going to be a template.
-    /// `plain`: for a sandbox without volumes; then it may stand already.
-    Result<Stem> take(const ports::RootImage& image, bool plain, Deadline deadline);
+    /// An image that will be used: its template is made now, if there are few.
+    void expect(const ports::RootImage& image);
+    struct Wish {
+        bool plain = false;  ///< without volumes; then it may stand already
+        StemLimits limits;   ///< what waits may have others
+    };
+    /// One that waits, else a new one out of the image's template: blocks for some milliseconds, in
+    /// which `meanwhile` is called, and as long as the template is under way. An error: not now;
+    /// the sandbox must be made the long way. From the first call on for an image there is going to
+    /// be a template.
+    Result<Stem> take(const ports::RootImage& image, const Wish& wish, Deadline deadline,
+                      const std::function<void()>& meanwhile);
     /// A stem's cgroup is gone.
     void released(const std::string& group);
     /// The cgroups of all that is there, and of the sandboxes that came of it.
@@ -49,6 +57,7 @@ class StemPool {
     struct Shelf {
         std::deque<Stem> stems;
         bool wanted = false;
+        StemLimits limits;
     };
     struct Entry {
         ports::RootImage image;
@@ -61,7 +70,8 @@ class StemPool {
     void keep();
     bool refill(std::unique_lock<std::mutex>& lock);
     bool refillOne(std::unique_lock<std::mutex>& lock, const std::string& digest);
-    Status makeOne(const ports::RootImage& image, bool plain, const std::string& group,
+    Entry& entryOf(const ports::RootImage& image);
+    Status makeOne(const ports::RootImage& image, const Wish& wish, const std::string& group,
                    std::shared_ptr<Template>& origin, std::optional<Stem>& stem);
     bool full(const Shelf& shelf) const;
     std::optional<Stem> takeReady(Entry& entry, Shelf& shelf);
@@ -75,7 +85,8 @@ class StemPool {
     const std::string name_;
     std::mutex making_;         // before mutex_: held until what is made is where it belongs
     mutable std::mutex mutex_;  // of all below
-    std::condition_variable wake_;
+    std::condition_variable wake_, made_;
+    std::set<std::string> under_way_;       ///< images whose template is under way
     std::map<std::string, Entry> entries_;  // by digest
     std::deque<Stem> dead_;
     std::set<std::string> groups_;

@@ -31,8 +31,6 @@ constexpr int kRemoveTries = 200;
 constexpr std::size_t kMaxWords = 1024;
 constexpr std::uint64_t kSafe = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY;
 
-constexpr std::uint64_t kFirstTmpBytes = 1 << 20;  // until it is known how much
-
 Deadline inMs(std::int64_t ms) { return Deadline::in(os::systemClock().boot(), ms); }
 
 Result<os::Fd> readOnlyTree(const std::string& path) {
@@ -119,50 +117,51 @@ Template::~Template() {
             {{"group", group_}, {"error", gone.error().message}});
 }
 
-/// The new process, not yet in its cgroup.
-Result<Stem> Template::clone(Deadline deadline) {
+/// The new process, not yet in its cgroup, which is made while the template clones itself.
+Status Template::clone(Stem& stem, Deadline deadline) {
     AEGIS_TRY(auto pair, os::messagePair());
     ::fcntl(pair.second.get(), F_SETFL, 0);
-    Stem stem;
-    {
-        std::lock_guard lock(mutex_);
-        const int theirs = pair.second.get();
-        AEGIS_CHECK(sendByte(socket_.get(), {&theirs, 1}, deadline));
-        AEGIS_TRY(auto answer, expectReady(socket_.get(), deadline));
-        if (answer.fds.size() != 1) return {ErrorCode::kInternal, "a template without a stem"};
-        stem.pidfd = std::move(answer.fds[0]);
-    }
+    std::lock_guard lock(mutex_);
+    const int theirs = pair.second.get();
+    AEGIS_CHECK(sendByte(socket_.get(), {&theirs, 1}, deadline));
+    const auto grouped = context_.cgroups.create(stem.group, stem.limits);
+    AEGIS_TRY(auto answer, expectReady(socket_.get(), deadline));
+    if (answer.fds.size() != 1) return {ErrorCode::kInternal, "a template without a stem"};
+    stem.pidfd = std::move(answer.fds[0]);
     stem.socket = std::move(pair.first);
     AEGIS_TRY(stem.pid, pidOf(stem.pidfd));
-    return stem;
+    return grouped;
 }
 
-Result<Stem> Template::makeStem(const std::string& group, Deadline deadline) {
-    AEGIS_TRY(auto stem, clone(deadline));
-    auto settle = [&]() -> Status {
-        AEGIS_CHECK(context_.cgroups.make(group));
-        stem.group = group;
-        stem.origin = shared_from_this();
-        AEGIS_CHECK(context_.launcher.mapStem(pidfd_.get(), stem.pid, deadline));
-        std::vector<int> doors;
-        std::vector<os::Fd> entrance;
-        if (context_.cgroups.version2()) {
-            // To be born there takes rights over the group that the template shall not have.
-            AEGIS_CHECK(context_.cgroups.add(group, stem.pid));
-        } else {
-            AEGIS_TRY(entrance, context_.cgroups.entrance(group));
-            for (const auto& door : entrance)
-                doors.push_back(door.get());
-        }
-        AEGIS_CHECK(sendByte(stem.socket.get(), doors, deadline));
-        AEGIS_CHECK(expectReady(stem.socket.get(), deadline));
-        return {};
-    };
-    auto settled = settle();
+Status Template::settle(Stem& stem, Deadline deadline, const std::function<void()>& meanwhile) {
+    AEGIS_CHECK(clone(stem, deadline));
+    std::vector<int> doors;
+    std::vector<os::Fd> entrance;
+    if (context_.cgroups.version2()) {
+        // To be born there takes rights over the group that the template shall not have.
+        AEGIS_CHECK(context_.cgroups.add(stem.group, stem.pid));
+    } else {
+        AEGIS_TRY(entrance, context_.cgroups.entrance(stem.group));
+        for (const auto& door : entrance)
+            doors.push_back(door.get());
+    }
+    AEGIS_CHECK(context_.launcher.mapStem(pidfd_.get(), stem.pid, deadline));
+    AEGIS_CHECK(sendByte(stem.socket.get(), doors, deadline));
+    if (meanwhile) meanwhile();
+    AEGIS_CHECK(expectReady(stem.socket.get(), deadline));
+    return {};
+}
+
+Result<Stem> Template::makeStem(const std::string& group, const os::CgroupLimits& limits,
+                                Deadline deadline, const std::function<void()>& meanwhile) {
+    Stem stem;
+    stem.group = group;
+    stem.limits = limits;
+    stem.origin = shared_from_this();
+    auto settled = settle(stem, deadline, meanwhile);
     if (settled) return stem;
-    (void)killProcess(stem.pidfd);
-    if (!stem.group.empty() && context_.cgroups.kill(group, inMs(kKillMs)))
-        (void)context_.cgroups.remove(group);
+    if (stem.pidfd) (void)killProcess(stem.pidfd);
+    if (context_.cgroups.kill(group, inMs(kKillMs))) (void)context_.cgroups.remove(group);
     return std::move(settled.error()).within("a stem");
 }
 
@@ -205,20 +204,28 @@ Result<CtlPeer> awaitPeer(const os::CgroupTree& cgroups, const Stem& stem, int l
 }  // namespace
 
 Result<Standing> standUp(const TemplateContext& context, const Stem& stem,
-                         const std::string& image_root, Deadline deadline) {
-    AEGIS_TRY(auto run, context.run_dirs.create());
-    auto stand = [&]() -> Result<CtlPeer> {
-        AEGIS_TRY(const os::Fd listener, listenCtl(run.ctlSocket()));
+                         const std::string& image_root, std::uint64_t tmp_bytes,
+                         Deadline deadline) {
+    Standing standing;
+    standing.tmp_bytes = tmp_bytes;
+    auto stand = [&]() -> Status {
+        AEGIS_CHECK(makeRun(standing.run, context.run_dirs, context.listeners));
         AEGIS_CHECK(finishStem(
-            stem, {image_root, run.shared, context.guest_dir, {kFirstTmpBytes, {}}, {}}, deadline));
-        return awaitPeer(context.cgroups, stem, listener.get(), deadline);
+            stem, {image_root, standing.run.dir->shared, context.guest_dir, {tmp_bytes, {}}, {}},
+            deadline));
+        AEGIS_TRY(standing.peer,
+                  awaitPeer(context.cgroups, stem, standing.run.listener.get(), deadline));
+        AEGIS_TRY(standing.peer.memory, watchMemory(standing.peer.proc_cgroup));
+        standing.run.listener.reset();
+        return {};
     };
-    auto peer = stand();
-    if (peer) return Standing{std::move(run), std::move(*peer)};
-    (void)RunDirs::remove(run);
+    auto stood = stand();
+    if (stood) return standing;
+    standing.run.guest_listener.reset();
+    if (standing.run.dir) (void)RunDirs::remove(*standing.run.dir);
     auto why = lastWords(stem.socket);
     if (!why.empty()) return {ErrorCode::kUnavailable, std::move(why)};
-    return std::move(peer.error());
+    return std::move(stood.error());
 }
 
 Status resizeTmp(const Stem& stem, std::uint64_t bytes) {

@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -13,7 +14,7 @@
 #include "ports/root_images.h"
 #include "proto/launch.h"
 #include "sandbox/common/ctl_channel.h"
-#include "sandbox/common/run_dir.h"
+#include "sandbox/common/run.h"
 #include "sandbox/process/launcher.h"
 
 namespace aegis::sandbox {
@@ -21,10 +22,18 @@ namespace aegis::sandbox {
 class Template;
 
 /// A stem that has become a sandbox already: without volumes, its PID 1 connected, its payload
-/// waiting, with a /tmp whose size is still to be set.
+/// waiting, its sockets bound for nobody yet.
 struct Standing {
-    RunDir run;
+    Run run;
     CtlPeer peer;  ///< nothing of it is read
+    std::uint64_t tmp_bytes = 0;
+};
+
+/// What a sandbox may have, as far as stems can be made for it.
+struct StemLimits {
+    os::CgroupLimits group;
+    std::uint64_t tmp_bytes = 1 << 20;
+    bool operator==(const StemLimits&) const = default;
 };
 
 /// A sandbox that is not yet known for whom: a clone of a template in namespaces and a cgroup of
@@ -33,7 +42,8 @@ struct Stem {
     os::Fd socket;  ///< it waits here for what makes it a sandbox
     os::Fd pidfd;
     pid_t pid = 0;
-    std::string group;                 ///< its cgroup, without limits yet
+    std::string group;                 ///< its cgroup
+    os::CgroupLimits limits;           ///< that it has
     std::shared_ptr<Template> origin;  ///< which must outlive it: it would end with it
     std::optional<Standing> standing;  ///< for a sandbox without volumes
 };
@@ -46,6 +56,7 @@ struct TemplateContext {
     const std::string& filter;           ///< of sandboxes
     const std::string& template_filter;  ///< seccomp_filter.h
     RunDirs& run_dirs;
+    const ports::GuestListenerFactory& listeners;
 };
 
 /// A process inside an image, with the image's interpreter up and the bootstrap imported, out of
@@ -62,8 +73,10 @@ class Template : public std::enable_shared_from_this<Template> {
     Template(const Template&) = delete;
     Template& operator=(const Template&) = delete;
 
-    /// One more, in a new cgroup of this name. A template that fails once is not to be used again.
-    Result<Stem> makeStem(const std::string& group, Deadline deadline);
+    /// One more, in a new cgroup of this name with these limits; `meanwhile` is called while it
+    /// gets ready. A template that fails once is not to be used again.
+    Result<Stem> makeStem(const std::string& group, const os::CgroupLimits& limits,
+                          Deadline deadline, const std::function<void()>& meanwhile = {});
 
     const std::string& group() const { return group_; }
 
@@ -71,7 +84,8 @@ class Template : public std::enable_shared_from_this<Template> {
     Template(const TemplateContext& context, std::string group)
         : context_(context), group_(std::move(group)) {}
     Status launch(const ports::RootImage& image, Deadline deadline);
-    Result<Stem> clone(Deadline deadline);
+    Status clone(Stem& stem, Deadline deadline);
+    Status settle(Stem& stem, Deadline deadline, const std::function<void()>& meanwhile);
 
     const TemplateContext context_;
     const std::string group_;
@@ -100,7 +114,7 @@ Status finishStem(const Stem& stem, const StemOrder& order, Deadline deadline);
 /// Makes it one for nobody yet; blocks until it stands. What it made of it is removed if that
 /// fails.
 Result<Standing> standUp(const TemplateContext& context, const Stem& stem,
-                         const std::string& image_root, Deadline deadline);
+                         const std::string& image_root, std::uint64_t tmp_bytes, Deadline deadline);
 /// Gives the /tmp of one that stands its size.
 Status resizeTmp(const Stem& stem, std::uint64_t bytes);
 

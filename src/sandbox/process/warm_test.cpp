@@ -1,3 +1,6 @@
+#include <fcntl.h>
+#include <sys/statfs.h>
+
 #include <set>
 
 #include "sandbox/process/process_fixture_for_test.h"
@@ -16,6 +19,12 @@ class WarmProcessRuntimeTest : public ProcessRuntimeTest {
         return static_cast<std::size_t>(
             std::ranges::count_if(all, [](const auto& name) { return name.starts_with("stem-"); }));
     }
+    /// The cgroup of a process.
+    static std::string groupOf(const std::string& pid) {
+        const auto cgroup = os::readFile("/proc/" + pid + "/cgroup", 64 << 10).value_or("");
+        const auto end = cgroup.find('\n', cgroup.find(":memory:"));
+        return cgroup.substr(0, end).substr(cgroup.rfind('/', end) + 1);
+    }
     WarmPool warm() const override { return {kReady, 600'000}; }
     void makeTemplate() override {
         addTemplateModule();
@@ -33,14 +42,50 @@ TEST_P(WarmProcessRuntimeTest, EachIsUsedOnceAndReplaced) {
         runtime_->start(what, soon(), sink_);
         const auto info = sink_.started(what.id).info;
         ASSERT_TRUE(info);
-        const auto cgroup = os::readFile("/proc/" + info->name.substr(4) + "/cgroup", 64 << 10);
-        ASSERT_TRUE(cgroup) << info->name;
-        const auto at = cgroup->find("/stem-");
-        ASSERT_NE(at, std::string::npos) << *cgroup;
-        const auto group = cgroup->substr(at, cgroup->find('\n', at) - at);
+        const auto group = groupOf(info->name.substr(4));
+        ASSERT_TRUE(group.starts_with("stem-")) << group;
         EXPECT_TRUE(used.insert(group).second) << group << " came back";
         closeNow(what.id);
         EXPECT_TRUE(eventually([&] { return stems() == kReady; }));
+    }
+}
+
+TEST_P(WarmProcessRuntimeTest, OneThatStandsGetsTheLimitsOfWhomItIsFor) {
+    const std::string script =
+        "import os\n"
+        "s = os.statvfs('/tmp')\n"
+        "print(s.f_blocks * s.f_frsize, flush=True)\n"
+        "import time; time.sleep(600)";
+    struct Shape {
+        std::uint64_t memory_bytes, tmp_bytes;
+        int pids;
+    };
+    // The first two are the same, then each differs from what was made ahead.
+    for (const Shape& shape : {Shape{64 << 20, 2 << 20, 20}, Shape{64 << 20, 2 << 20, 20},
+                               Shape{256 << 20, 8 << 20, 90}, Shape{32 << 20, 1 << 20, 10}}) {
+        auto what = spec(script);
+        what.memory_bytes = shape.memory_bytes;
+        what.tmp_bytes = shape.tmp_bytes;
+        what.pids = shape.pids;
+        runtime_->start(what, soon(), sink_);
+        const auto info = sink_.started(what.id).info;
+        ASSERT_TRUE(info);
+        const auto own = groupOf(info->name.substr(4));
+        const auto in = [&](const char* controller, const char* name) {
+            return *os::readFile("/sys/fs/cgroup/" + std::string(controller) + "/aegis/" +
+                                     node_.str() + "/" + own + "/" + name,
+                                 4096);
+        };
+        EXPECT_EQ(in("memory", "memory.limit_in_bytes"), std::to_string(shape.memory_bytes) + "\n");
+        EXPECT_EQ(in("pids", "pids.max"), std::to_string(shape.pids + 1) + "\n");
+        const auto root = runtime_->root(what.id);
+        ASSERT_TRUE(root);
+        struct statfs tmp{};
+        const os::Fd dir(::openat(root->get(), "tmp", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        ASSERT_EQ(::fstatfs(dir.get(), &tmp), 0);
+        EXPECT_EQ(tmp.f_blocks * static_cast<std::uint64_t>(tmp.f_bsize), shape.tmp_bytes);
+        closeNow(what.id);
+        ASSERT_TRUE(eventually([&] { return stems() == kReady; }));
     }
 }
 
@@ -99,6 +144,26 @@ TEST_P(WarmProcessRuntimeTest, ATemplateThatDiesIsReplacedAndItsSandboxesAreTold
     }));
 }
 
+/// What is expected is made before it is asked for, and the first that asks waits for it.
+class ExpectingProcessRuntimeTest : public WarmProcessRuntimeTest {
+  protected:
+    WarmPool warm() const override { return {0, 600'000}; }
+    void makeTemplate() override { addTemplateModule(); }
+};
+
+TEST_P(ExpectingProcessRuntimeTest, TheFirstOfAnImageIsForkedToo) {
+    runtime_->expect("no such image");
+    runtime_->expect("host");
+    ASSERT_TRUE(eventually([&] { return !allGroups().empty(); }));
+    const auto what = spec(kSleep);
+    runtime_->start(what, soon(), sink_);
+    const auto info = sink_.started(what.id).info;
+    ASSERT_TRUE(info);
+    const auto group = groupOf(info->name.substr(4));
+    EXPECT_TRUE(group.starts_with("stem-")) << group;
+    closeNow(what.id);
+}
+
 /// An image that nobody uses keeps nothing.
 class IdleProcessRuntimeTest : public WarmProcessRuntimeTest {
   protected:
@@ -117,6 +182,8 @@ TEST_P(IdleProcessRuntimeTest, WhatWaitsForNobodyIsGivenUp) {
     }
 }
 
+INSTANTIATE_TEST_SUITE_P(Sandboxes, ExpectingProcessRuntimeTest, ::testing::Values(true),
+                         [](const auto&) { return "Expecting"; });
 INSTANTIATE_TEST_SUITE_P(Sandboxes, IdleProcessRuntimeTest, ::testing::Values(true),
                          [](const auto&) { return "Idle"; });
 INSTANTIATE_TEST_SUITE_P(Sandboxes, WarmProcessRuntimeTest, ::testing::Values(true),
