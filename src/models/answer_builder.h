@@ -24,6 +24,7 @@ class AnswerBuilder {
 
     void setModel(std::string_view model) { answer_.model = model; }
     void setFinishReason(std::string_view reason) { answer_.finish_reason = reason; }
+    void setStopSequence(std::string_view text) { answer_.stop_sequence = text; }
     void setUsage(std::int64_t prompt_tokens, std::int64_t completion_tokens);
     Fault fault() const { return fault_; }
 

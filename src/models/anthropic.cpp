@@ -33,8 +33,9 @@ class MessageWriter {
         std::string_view text = contentOf(message);
         if (message.role == Role::kTool) {
             block(false,
-                  fmt::format(R"({{"type":"tool_result","tool_use_id":{},"content":{}}})",
-                              json::quote(ids_.toWire(message.tool_call_id)), json::quote(text)));
+                  fmt::format(R"({{"type":"tool_result","tool_use_id":{},"content":{}{}}})",
+                              json::quote(ids_.toWire(message.tool_call_id)), json::quote(text),
+                              message.is_error ? R"(,"is_error":true)" : ""));
             return;
         }
         // Empty text blocks are refused.
@@ -87,7 +88,23 @@ void appendTools(std::string& out, const ports::ModelRequest& request, WireNames
         tools += fmt::format(R"({}{{"name":{},"description":{},"input_schema":{}}})",
                              tools.empty() ? "" : ",", json::quote(names.toWire(tool.name)),
                              json::quote(tool.description), parametersText(tool.parameters));
-    if (!tools.empty()) out += fmt::format(R"(,"tools":[{}])", tools);
+    if (tools.empty()) return;
+    out += fmt::format(R"(,"tools":[{}])", tools);
+    if (!request.tool_choice && request.parallel_tool_calls) return;
+    auto choice = request.tool_choice.value_or(ports::ToolChoice{});
+    out += R"(,"tool_choice":{"type":)";
+    using Kind = ports::ToolChoice::Kind;
+    switch (choice.kind) {
+        case Kind::kAuto: out += R"("auto")"; break;
+        case Kind::kNone: out += R"("none")"; break;
+        case Kind::kAny: out += R"("any")"; break;
+        case Kind::kOne:
+            out += R"("tool","name":)" + json::quote(names.toWire(choice.name));
+            break;
+    }
+    if (!request.parallel_tool_calls && choice.kind != Kind::kNone)
+        out += R"(,"disable_parallel_tool_use":true)";
+    out += '}';
 }
 
 }  // namespace
@@ -106,6 +123,8 @@ std::string AnthropicDialect::body(const ports::ModelRequest& request, WireNames
     appendTools(out, request, names);
     auto temperature = request.temperature ? request.temperature : settings_.temperature;
     if (temperature) out += R"(,"temperature":)" + json::dumpNumber(*temperature);
+    if (request.top_p) out += R"(,"top_p":)" + json::dumpNumber(*request.top_p);
+    if (!request.stop.empty()) out += R"(,"stop_sequences":)" + listText(request.stop);
     out += R"(,"stream":true})";
     return out;
 }

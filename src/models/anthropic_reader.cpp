@@ -162,6 +162,7 @@ Status AnthropicReader::onStopReason(const json::Value& holder) {
     if (reason == nullptr || reason->is_null()) return {};
     if (!reason->is_string()) return nonsense("stop_reason is no string");
     builder_.setFinishReason(json::view(reason->get_string()));
+    builder_.setStopSequence(json::getString(holder, "stop_sequence"));
     finished_ = true;
     return {};
 }

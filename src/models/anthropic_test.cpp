@@ -55,6 +55,35 @@ TEST(AnthropicEncode, ConfiguredLimitAndBaseUrl) {
     EXPECT_EQ(wire.url, "http://host/v1/messages");
 }
 
+/// What a request's body says from its tools on.
+std::string rest(const ports::ModelRequest& request) {
+    auto body = *AnthropicDialect(claude()).encode(request).body;
+    return body.substr(body.find(R"("tools")"));
+}
+
+TEST(AnthropicEncode, WhatAClientOfAnAgentMayAskFor) {
+    using Kind = ports::ToolChoice::Kind;
+    ports::ModelRequest request;
+    request.tools = {{"f", "", json::Value{{"type", "object"}}, true}};
+    const std::string tool = R"("tools":[{"name":"f","description":"","input_schema":)"
+                             R"({"type":"object"}}])";
+    EXPECT_EQ(rest(request), tool + R"(,"stream":true})");
+    request.parallel_tool_calls = false;
+    EXPECT_EQ(rest(request), tool + R"(,"tool_choice":{"type":"auto",)"
+                                    R"("disable_parallel_tool_use":true},"stream":true})");
+    request.tool_choice = ports::ToolChoice{Kind::kOne, "f"};
+    EXPECT_EQ(rest(request), tool + R"(,"tool_choice":{"type":"tool","name":"f",)"
+                                    R"("disable_parallel_tool_use":true},"stream":true})");
+    request.tool_choice = ports::ToolChoice{Kind::kNone, ""};
+    request.top_p = 0.5;
+    request.stop = {"a\"b"};
+    EXPECT_EQ(rest(request), tool + R"(,"tool_choice":{"type":"none"},"top_p":0.5,)"
+                                    R"("stop_sequences":["a\"b"],"stream":true})");
+    request.messages = {message(Role::kTool, "no")};
+    request.messages[0].is_error = true;
+    EXPECT_TRUE(AnthropicDialect(claude()).encode(request).body->contains(R"("is_error":true)"));
+}
+
 std::string event(std::string_view data) {
     auto value = json::parse(data);
     return fmt::format("event: {}\ndata: {}\n\n", json::getString(*value, "type"), data);
@@ -119,6 +148,11 @@ TEST(AnthropicRead, Document) {
              R"({"type":"tool_use","id":"t","name":"fs_write","input":{"a":1.5}}],)"
              R"("stop_reason":"tool_use","usage":{"input_tokens":1,"output_tokens":2}})");
     EXPECT_EQ(describe(reading), "hi\nhi\nt fs.write {\"a\":1.5}\ntool_use 1 2");
+    EXPECT_EQ(reading.answer->stop_sequence, "");
+    reading = read(R"({"type":"message","model":"m","content":[],"stop_reason":"stop_sequence",)"
+                   R"("stop_sequence":"END","usage":{"input_tokens":1,"output_tokens":2}})");
+    ASSERT_TRUE(reading.answer);
+    EXPECT_EQ(reading.answer->stop_sequence, "END");
 }
 
 TEST(AnthropicRead, WhatMakesNoSenseIsAnError) {

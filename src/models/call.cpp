@@ -200,6 +200,7 @@ void Call::failed(Failure failure) {
         }
     }
     failure.error.message.insert(0, failures_);
+    if (failure.retry_after_ms && sink_.again_in) sink_.again_in(*failure.retry_after_ms);
     finish(std::move(failure.error));
 }
 

@@ -33,6 +33,13 @@ std::string parametersText(const json::Value& parameters) {
     return json::dump(typed);
 }
 
+std::string listText(const std::vector<std::string>& texts) {
+    json::Array out;
+    for (const auto& text : texts)
+        out.emplace_back(json::toUtf8(text));
+    return json::dump(out);
+}
+
 WireNames wireNamesOf(const ports::ModelRequest& request) {
     WireNames names;
     std::vector<std::string> offered, called;

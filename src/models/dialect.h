@@ -90,6 +90,9 @@ std::string joinUrl(std::string_view base_url, std::string_view fallback, std::s
 /// The JSON Schema of a tool's parameters as providers want it: always of type object.
 std::string parametersText(const json::Value& parameters);
 
+/// A JSON list of strings.
+std::string listText(const std::vector<std::string>& texts);
+
 /// The names of all tools of a request, offered or called in its history.
 WireNames wireNamesOf(const ports::ModelRequest& request);
 

@@ -38,9 +38,25 @@ void appendMessage(std::string& out, const ports::Message& message, WireNames& n
     }
     std::string_view content = contentOf(message);
     out += R"(,"content":)";
-    out += has_calls && content.empty() ? "null" : json::quote(content);
+    // This API has no other way to say that a tool failed.
+    if (message.is_error)
+        out += json::quote(fmt::format("Error: {}", content));
+    else
+        out += has_calls && content.empty() ? "null" : json::quote(content);
     if (has_calls) appendToolCalls(out, message, names);
     out += '}';
+}
+
+std::string choiceText(const ports::ToolChoice& choice, WireNames& names) {
+    using Kind = ports::ToolChoice::Kind;
+    switch (choice.kind) {
+        case Kind::kAuto: return R"("auto")";
+        case Kind::kNone: return R"("none")";
+        case Kind::kAny: return R"("required")";
+        case Kind::kOne: break;
+    }
+    return fmt::format(R"({{"type":"function","function":{{"name":{}}}}})",
+                       json::quote(names.toWire(choice.name)));
 }
 
 void appendTools(std::string& out, const ports::ModelRequest& request, WireNames& names) {
@@ -49,11 +65,13 @@ void appendTools(std::string& out, const ports::ModelRequest& request, WireNames
     for (std::size_t i = 0; i < request.tools.size(); ++i) {
         const auto& tool = request.tools[i];
         out += fmt::format(
-            R"({}{{"type":"function","function":{{"name":{},"description":{},"parameters":{}}}}})",
+            R"({}{{"type":"function","function":{{"name":{},"description":{},"parameters":{}{}}}}})",
             i > 0 ? "," : "", json::quote(names.toWire(tool.name)), json::quote(tool.description),
-            parametersText(tool.parameters));
+            parametersText(tool.parameters), tool.strict ? R"(,"strict":true)" : "");
     }
     out += ']';
+    if (request.tool_choice) out += R"(,"tool_choice":)" + choiceText(*request.tool_choice, names);
+    if (!request.parallel_tool_calls) out += R"(,"parallel_tool_calls":false)";
 }
 
 }  // namespace
@@ -68,6 +86,8 @@ std::string OpenAiDialect::body(const ports::ModelRequest& request, WireNames& n
     appendTools(out, request, names);
     auto temperature = request.temperature ? request.temperature : settings_.temperature;
     if (temperature) out += R"(,"temperature":)" + json::dumpNumber(*temperature);
+    if (request.top_p) out += R"(,"top_p":)" + json::dumpNumber(*request.top_p);
+    if (!request.stop.empty()) out += R"(,"stop":)" + listText(request.stop);
     auto max_tokens = request.max_tokens ? request.max_tokens : settings_.max_tokens;
     if (max_tokens) {
         std::string_view field = settings_.max_tokens_field;

@@ -81,6 +81,33 @@ TEST(OpenAiEncode, LimitsAndTemperatureOnlyIfConfigured) {
     EXPECT_TRUE(body(settings).contains(R"("temperature":1,"limit":7)"));
 }
 
+TEST(OpenAiEncode, WhatAClientOfAnAgentMayAskFor) {
+    using Kind = ports::ToolChoice::Kind;
+    ports::ModelRequest request;
+    request.tools = {{"f", "", json::Value{{"type", "object"}}, true}};
+    auto rest = [&] {
+        auto body = *OpenAiDialect(plain()).encode(request).body;
+        return body.substr(body.find(R"(,"strict")"));
+    };
+    const std::string end = R"(,"stream":true,"stream_options":{"include_usage":true}})";
+    EXPECT_EQ(rest(), R"(,"strict":true}}])" + end);
+    request.parallel_tool_calls = false;
+    request.tool_choice = ports::ToolChoice{Kind::kOne, "f"};
+    EXPECT_EQ(rest(), R"(,"strict":true}}],"tool_choice":{"type":"function","function":)"
+                      R"({"name":"f"}},"parallel_tool_calls":false)" +
+                          end);
+    request.parallel_tool_calls = true;
+    request.tool_choice = ports::ToolChoice{Kind::kAny, ""};
+    request.top_p = 0.5;
+    request.stop = {"a"};
+    EXPECT_EQ(rest(), R"(,"strict":true}}],"tool_choice":"required","top_p":0.5,"stop":["a"])" +
+                          end);
+    request.messages = {message(ports::Message::Role::kTool, "no")};
+    request.messages[0].is_error = true;
+    EXPECT_TRUE(
+        OpenAiDialect(plain()).encode(request).body->contains(R"("content":"Error: no")"));
+}
+
 TEST(OpenAiEncode, AzureHasAVersionAndItsOwnKeyHeader) {
     ProviderSettings settings = plain();
     settings.base_url = "https://x.example/openai/deployments/d";

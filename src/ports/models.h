@@ -20,6 +20,13 @@ struct ToolSpec {
     std::string name;
     std::string description;
     json::Value parameters;  ///< JSON Schema
+    bool strict = false;     ///< arguments shall match the schema exactly; not every API can
+};
+
+/// Which tools an answer may or must call.
+struct ToolChoice {
+    enum class Kind : std::uint8_t { kAuto, kNone, kAny, kOne } kind = Kind::kAuto;
+    std::string name;  ///< of kOne
 };
 
 /// One tool call of an answer. `arguments` is the text the model sent, which may not be JSON.
@@ -40,6 +47,7 @@ struct Message {
     std::shared_ptr<const std::string> content;
     std::vector<ToolCall> tool_calls;  ///< of an assistant
     std::string tool_call_id;          ///< of a tool
+    bool is_error = false;             ///< of a tool: it failed
 };
 
 struct ModelRequest {
@@ -48,6 +56,10 @@ struct ModelRequest {
     std::vector<ToolSpec> tools;
     std::optional<double> temperature;
     std::optional<int> max_tokens;
+    std::optional<double> top_p;
+    std::vector<std::string> stop;
+    std::optional<ToolChoice> tool_choice;
+    bool parallel_tool_calls = true;
 };
 
 struct ModelAnswer {
@@ -55,12 +67,15 @@ struct ModelAnswer {
     std::vector<ToolCall> tool_calls;
     execution::Usage usage;  ///< calls = 1; cost from the configured price
     std::string provider, model, finish_reason;
+    std::string stop_sequence;  ///< of `stop`, where the provider says which it was
 };
 
 /// Called on the adapter's threads; must not block. done() comes once, after the last delta(), also
 /// after cancel() (kCancelled).
 struct ModelSink {
     std::function<void(std::string_view text)> delta;
+    /// Before done() of a failure, where the provider said when it may do better; may be empty.
+    std::function<void(std::int64_t ms)> again_in;
     std::function<void(Result<ModelAnswer>)> done;
 };
 

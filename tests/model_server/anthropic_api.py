@@ -65,6 +65,22 @@ def check_tools(tools):
              f"{where}.input_schema.type: Input should be 'object'")
 
 
+def check_choice(body):
+    choice = body.get("tool_choice")
+    if choice is None:
+        return
+    need(body.get("tools"), "tool_choice may only be specified while providing tools.")
+    need(isinstance(choice, dict) and choice.get("type") in ("auto", "any", "tool", "none"),
+         "tool_choice: Input tag does not match any of the expected tags")
+    for key in choice:
+        need(key in ("type", "name", "disable_parallel_tool_use"),
+             f"tool_choice.{choice['type']}.{key}: Extra inputs are not permitted")
+    need(choice["type"] != "none" or len(choice) == 1, "tool_choice.none: Extra inputs")
+    names = [t["name"] for t in body["tools"]]
+    need(choice["type"] != "tool" or choice.get("name") in names,
+         f"Tool '{choice.get('name')}' not found in provided tools")
+
+
 def check_block(block, role, where, results_due):
     need(isinstance(block, dict), f"{where}: Input should be a valid dictionary")
     kind = block.get("type")
@@ -142,6 +158,7 @@ def check(body, models):
          "temperature: range: 0..1")
     if "tools" in body:
         check_tools(body["tools"])
+    check_choice(body)
     check_messages(body.get("messages"))
     uses_tools = any(isinstance(b, dict) and b.get("type") in ("tool_use", "tool_result")
                      for m in body["messages"] if isinstance(m["content"], list)

@@ -107,6 +107,23 @@ def check_tools(tools):
         check_schema(schema, (), name)
 
 
+def check_choice(body):
+    choice = body.get("tool_choice")
+    need(choice is None or body.get("tools"), "Invalid value for 'tool_choice': 'tool_choice' is "
+         "only allowed when 'tools' are specified.", "tool_choice")
+    need("parallel_tool_calls" not in body or body.get("tools"), "Invalid value for "
+         "'parallel_tool_calls': 'parallel_tool_calls' is only allowed when 'tools' are specified.",
+         "parallel_tool_calls")
+    if isinstance(choice, dict):
+        names = [t["function"]["name"] for t in body["tools"]]
+        need(choice.get("type") == "function" and isinstance(choice.get("function"), dict)
+             and choice["function"].get("name") in names,
+             "Invalid value: tool_choice names no tool.", "tool_choice")
+    else:
+        need(choice in (None, "auto", "none", "required"), f"Invalid value: '{choice}'.",
+             "tool_choice")
+
+
 def check_content(content, where, may_be_null):
     if content is None:
         need(may_be_null, f"Invalid value for 'content': expected a string, got null. ({where})",
@@ -181,6 +198,7 @@ def check(body, models):
     check_messages(body.get("messages"))
     if "tools" in body:
         check_tools(body["tools"])
+    check_choice(body)
     stream = body.get("stream", False)
     need(isinstance(stream, bool), "Invalid type for 'stream': expected a boolean.", "stream")
     need(stream or "stream_options" not in body,
