@@ -38,6 +38,7 @@ constexpr std::array kData{
         request_id? text
         model_alias? text
         prompt? BodyRef with turn 0
+        format? text "openai" or "anthropic": asked in that API's format
         reserved? Reservation)"},
     SchemaText{"LlmCallCompleted", R"(call int
         answer? BodyRef

@@ -120,6 +120,7 @@ void fields(A& a, Ref<A, LlmCallStarted> d) {
     a.field("request_id", d.request_id);
     a.field("model_alias", d.model_alias);
     a.field("prompt", d.prompt);
+    a.field("format", d.format);
     a.nested("reserved", d.reserved);
 }
 

@@ -71,6 +71,8 @@ std::vector<EventData> samples(const std::string& text) {
         ExecutionCreated{agent, "coder", 3, ref('a'), with_budget, "default", {}, {}, {}},
         LlmCallStarted{5, 1, 2, "request-1", "reasoning", ref('d'), Reservation{500, 0.01}},
         BudgetExceeded{"tokens", text},
+        // So did other APIs' formats.
+        LlmCallStarted{1, 0, 0, "request-2", "default", ref('d'), {}, "openai"},
     };
 }
 

@@ -400,5 +400,51 @@ TEST(CoreProperties, RandomOrdersKeepTheInvariants) {
     }
 }
 
+GuestGenerate chat(const std::string& request) {
+    return {1, request, {"p-" + request, 1}, "default", "openai"};
+}
+
+TEST(Core, InAnotherFormatAConversationHasOneTurn) {
+    Plan plan = onePlan(1);
+    plan.max_tool_calls = 2;
+    Machine m(plan);
+    m.feed(Admitted{});
+    m.up();
+    m.feed(chat("a"));
+    m.feed(chat("b"));
+    EXPECT_EQ(m.last<LlmCallStarted>()->format, "openai");
+    EXPECT_EQ(m.state.open.size(), 2U) << "both at once";
+    m.answer(3);
+    EXPECT_EQ(m.count<IterationCompleted>(), 0U) << "its tools are not run here";
+    EXPECT_FALSE(m.isDue(Kind::kAdmitTool));
+    EXPECT_FALSE(guestReply(m.state, 0));
+    ASSERT_TRUE(guestReply(m.state, 1));
+    EXPECT_EQ(guestReply(m.state, 1)->kind, GuestReply::Kind::kFinal);
+    EXPECT_TRUE(finalAnswer(m.state).empty()) << "no final message: the output is stdout";
+    m.feed(ModelFailed{{1, {"model_error", "429"}, 5}});
+    EXPECT_EQ(guestReply(m.state, 0)->kind, GuestReply::Kind::kFailed);
+    EXPECT_TRUE(m.state.open.empty());
+    EXPECT_FALSE(m.state.outcome) << "the guest decides what a failure means";
+    m.feed(chat("c"));
+    EXPECT_EQ(m.last<LlmCallStarted>()->call, 3);
+}
+
+TEST(Core, ALostCallInAnotherFormatIsMadeAgainWhenItIsAskedForAgain) {
+    Machine m(onePlan(1));
+    m.feed(Admitted{});
+    m.up();
+    m.feed(chat("a"));
+    m.feed(Recovered{});
+    EXPECT_EQ(m.count<EffectLost>(), 2U);
+    m.up();
+    auto again = chat("a");
+    again.sandbox = 2;
+    m.feed(again);
+    EXPECT_EQ(m.count<LlmCallStarted>(), 2U);
+    EXPECT_EQ(m.last<LlmCallStarted>()->format, "openai");
+    m.answer(0);
+    EXPECT_EQ(guestReply(m.state, 0)->kind, GuestReply::Kind::kFinal);
+}
+
 }  // namespace
 }  // namespace aegis::execution

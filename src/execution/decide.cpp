@@ -93,6 +93,9 @@ class Decision {
     bool isCurrent(int sandbox) const { return sandbox == currentSandbox(s_); }
     bool lastIteration() const { return s_.iteration >= s_.plan.max_iterations; }
     bool calling(int call) const { return conversationCalling(s_, call).has_value(); }
+    bool oneTurn(int call) const {
+        return s_.conversations[*conversationCalling(s_, call)].oneTurn();
+    }
     const ToolRun* currentTool(std::size_t conversation) const {
         const auto& turns = s_.conversations[conversation].turns;
         if (turns.empty() || !turns.back().current) return nullptr;
@@ -137,7 +140,7 @@ class Decision {
     bool affords(const Budget& budget, const Reservation& call);
 
     void startCall(int conversation, const std::string& request_id, const std::string& alias,
-                   const BodyRef& prompt) {
+                   const BodyRef& prompt, const std::string& format) {
         if (s_.model_calls >= s_.plan.max_model_calls) {
             breakIteration({std::string(failure_code::kModelCallLimit),
                             fmt::format("more than {} model calls in one iteration",
@@ -160,6 +163,7 @@ class Decision {
                          s_.conversations[static_cast<std::size_t>(conversation)].turns.size());
         data.request_id = request_id;
         data.model_alias = alias;
+        data.format = format;
         if (data.turn == 0) data.prompt = prompt;
         add(std::move(data));
     }
@@ -169,7 +173,7 @@ class Decision {
         const auto& turn = conversation.turns.back();
         if (static_cast<int>(turn.results.size()) < turn.tool_calls) return;
         startCall(static_cast<int>(at), conversation.request_id, conversation.model_alias,
-                  conversation.prompt);
+                  conversation.prompt, conversation.format);
     }
 
     void completeTool(std::size_t conversation, ToolCallCompleted data) {
@@ -321,10 +325,10 @@ void Decision::operator()(const GuestGenerate& in) {
     auto at = conversationOf(s_, in.request_id);
     if (!at) {
         startCall(static_cast<int>(s_.conversations.size()), in.request_id, in.model_alias,
-                  in.prompt);
+                  in.prompt, in.format);
     } else if (s_.conversations[*at].want_call) {
         auto c = s_.conversations[*at];
-        startCall(static_cast<int>(*at), c.request_id, c.model_alias, c.prompt);
+        startCall(static_cast<int>(*at), c.request_id, c.model_alias, c.prompt, c.format);
     }
 }
 
@@ -341,8 +345,10 @@ void Decision::operator()(const GuestDispatchResult& in) {
 
 void Decision::operator()(const ModelAnswered& in) {
     if (!running() || !calling(in.data.call)) return;
+    bool one_turn = oneTurn(in.data.call);
     add(in.data);
-    if (s_.tool_calls + in.data.tool_calls > s_.plan.max_tool_calls) {
+    // With one turn the tools are the guest's own: none of them runs here.
+    if (!one_turn && s_.tool_calls + in.data.tool_calls > s_.plan.max_tool_calls) {
         breakIteration(
             {std::string(failure_code::kToolCallLimit),
              fmt::format("more than {} tool calls in one iteration", s_.plan.max_tool_calls)});
@@ -351,7 +357,9 @@ void Decision::operator()(const ModelAnswered& in) {
 
 void Decision::operator()(const ModelFailed& in) {
     if (!running() || !calling(in.data.call)) return;
+    bool one_turn = oneTurn(in.data.call);
     add(in.data);
+    if (one_turn) return;  // the guest is told, and decides
     IterationCompleted data;
     data.failure = in.data.failure;
     add(std::move(data));

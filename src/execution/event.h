@@ -147,12 +147,16 @@ struct LlmCallStarted {
     int turn = 0;
     std::string request_id;
     std::string model_alias;
-    BodyRef prompt;  ///< with turn 0: {"prompt","messages"}
+    BodyRef prompt;  ///< with turn 0: {"prompt","messages"}, or the one form of proto/chat.h
     std::optional<Reservation> reserved;  ///< where there is a budget
+    /// "openai" or "anthropic": asked in that API's format by a program with a loop and tools of
+    /// its own. The answer, whatever it is, ends the conversation. Empty: asked with `generate`.
+    std::string format = {};
 };
 struct LlmCallCompleted {
     int call = 0;
-    BodyRef answer;  ///< {"content","tool_calls":[{"id","name","arguments"}]}
+    BodyRef answer;  ///< {"content","tool_calls":[{"id","name","arguments"}]}, and with a format
+                     ///< "finish_reason", "stop_sequence" and "usage"
     int tool_calls = 0;
     Usage usage;
     std::string provider;

@@ -43,6 +43,7 @@ struct GuestGenerate {
     std::string request_id;
     BodyRef prompt;
     std::string model_alias;
+    std::string format = {};  ///< of LlmCallStarted
 };
 struct GuestDispatchResult {
     int sandbox = 0;

@@ -53,7 +53,11 @@ class Fold {
     void operator()(const LlmCallCompleted& d);
     void operator()(const LlmCallFailed& d) {
         settle(d.call, nullptr);
-        if (auto* c = calling(d.call)) c->calling = 0;
+        auto* c = calling(d.call);
+        if (c == nullptr) return;
+        c->calling = 0;
+        c->failed = c->oneTurn();
+        closeIfFinished(*c);
     }
     void operator()(const ToolCallStarted& d);
     void operator()(const ToolCallCompleted& d);
@@ -114,6 +118,10 @@ class Fold {
         auto at = conversationCalling(s_, call);
         return at ? &s_.conversations[*at] : nullptr;
     }
+    void closeIfFinished(const Conversation& c) {
+        auto at = static_cast<std::size_t>(&c - s_.conversations.data());
+        if (c.finished()) std::erase(s_.open, at);
+    }
     Turn* turn(int conversation, int index) {
         if (conversation < 0 || static_cast<std::size_t>(conversation) >= s_.conversations.size())
             return nullptr;
@@ -157,6 +165,7 @@ void Fold::operator()(const LlmCallStarted& d) {
         s_.conversations.push_back({});
         s_.conversations.back().request_id = d.request_id;
         s_.conversations.back().model_alias = d.model_alias;
+        s_.conversations.back().format = d.format;
         s_.conversations.back().prompt = d.prompt;
         s_.open.push_back(at);
         s_.by_request.emplace(d.request_id, at);
@@ -171,8 +180,7 @@ void Fold::operator()(const LlmCallCompleted& d) {
     if (auto* c = calling(d.call)) {
         c->calling = 0;
         c->turns.push_back({d.answer, d.tool_calls, {}, {}});
-        auto at = static_cast<std::size_t>(c - s_.conversations.data());
-        if (c->finished()) std::erase(s_.open, at);
+        closeIfFinished(*c);
     }
 }
 
@@ -297,6 +305,12 @@ std::optional<std::size_t> conversationCalling(const State& state, int call) {
     return *it;
 }
 
+BodyRef finalAnswer(const State& state) {
+    for (auto c = state.conversations.rbegin(); c != state.conversations.rend(); ++c)
+        if (c->finished() && !c->oneTurn()) return c->turns.back().answer;
+    return {};
+}
+
 int currentSandbox(const State& state) {
     return state.phase == Phase::kNeedSandbox ? state.sandbox + 1 : state.sandbox;
 }
@@ -341,10 +355,13 @@ std::optional<GuestReply> guestReply(const State& state, int conversation) {
     if (conversation < 0 || static_cast<std::size_t>(conversation) >= state.conversations.size())
         return std::nullopt;
     const auto& c = state.conversations[static_cast<std::size_t>(conversation)];
-    if (c.turns.empty()) return std::nullopt;
-    const auto& last = c.turns.back();
     GuestReply reply;
     reply.conversation = conversation;
+    reply.kind = GuestReply::Kind::kFailed;
+    if (c.failed) return reply;
+    reply.kind = GuestReply::Kind::kFinal;
+    if (c.turns.empty()) return std::nullopt;
+    const auto& last = c.turns.back();
     reply.turn = static_cast<int>(c.turns.size()) - 1;
     reply.answer = last.answer;
     reply.tool_calls_executed = c.tools_executed;

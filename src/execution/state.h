@@ -42,18 +42,23 @@ struct Turn {
     bool operator==(const Turn&) const = default;
 };
 
-/// What one `generate` of the guest started.
+/// What one request of the guest started: a `generate`, or one in another API's format, which has
+/// one turn.
 struct Conversation {
     std::string request_id;
     std::string model_alias;
+    std::string format;  ///< of LlmCallStarted
     BodyRef prompt;
     std::vector<Turn> turns;
     int calling = 0;                      ///< the number of the model call under way; 0: none
     bool want_call = false;               ///< a model call was lost and is to be begun again
     std::vector<std::string> dispatched;  ///< ids of dispatches that were answered
     int tools_executed = 0;
+    bool failed = false;  ///< with a format: the model gave no answer, which the guest is told
+    bool oneTurn() const { return !format.empty(); }
     bool finished() const {
-        return calling == 0 && !want_call && !turns.empty() && turns.back().tool_calls == 0;
+        if (calling != 0 || want_call) return false;
+        return failed || (!turns.empty() && (oneTurn() || turns.back().tool_calls == 0));
     }
     bool operator==(const Conversation&) const = default;
 };
@@ -143,9 +148,8 @@ struct EffectKey {
 std::optional<std::size_t> conversationOf(const State& state, const std::string& request_id);
 std::optional<std::size_t> conversationCalling(const State& state, int call);
 
-/// The conversation that was asked for with that id, or whose model call has that number.
-std::optional<std::size_t> conversationOf(const State& state, const std::string& request_id);
-std::optional<std::size_t> conversationCalling(const State& state, int call);
+/// The answer that ended the newest finished `generate` of this iteration; empty: there is none.
+BodyRef finalAnswer(const State& state);
 
 /// The ordinal of the sandbox that this iteration has, is getting, or is getting rid of.
 int currentSandbox(const State& state);
@@ -158,7 +162,7 @@ std::vector<EffectKey> due(const State& state);
 
 /// What the guest that asked in `conversation` should be told now; nothing: it has to wait.
 struct GuestReply {
-    enum class Kind : std::uint8_t { kDispatch, kFinal };
+    enum class Kind : std::uint8_t { kDispatch, kFinal, kFailed };
     Kind kind = Kind::kFinal;
     int conversation = 0;
     int turn = 0;

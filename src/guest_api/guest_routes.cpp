@@ -1,5 +1,6 @@
 #include "guest_api/guest_routes.h"
 
+#include "guest_api/chat_routes.h"
 #include "proto/guest.h"
 
 namespace aegis::guest_api {
@@ -55,14 +56,26 @@ Result<std::unique_ptr<ports::GuestListener>> GuestRoutes::listen(const std::str
     net::ServerOptions options;
     options.name = "guest";
     options.max_connections = kMaxConnections;
-    options.body_limit = [](std::string_view, std::string_view) -> std::uint64_t {
-        return guest::kMaxBodyBytes;
+    options.body_limit = [](std::string_view, std::string_view path) -> std::uint64_t {
+        return chatFormat(path) ? proto::chat::kMaxBodyBytes : guest::kMaxBodyBytes;
+    };
+    options.refusal_body = [](std::string_view path, const Error& error) {
+        auto format = chatFormat(path);
+        return format ? proto::chat::errorBody(*format, error) : std::string();
     };
     options.acceptor = acceptor_;
     auto whose = std::make_shared<ports::Assigned>();
-    auto serve = [this, whose](const net::Request& request, net::ResponseWriter& writer) {
-        if (const auto* id = whose->get()) return handle(*id, request, writer);
-        (void)writer.sendError(ErrorCode::kConflict, "nothing is asked of this sandbox yet");
+    // Shared by the connections of one socket, which may outlive this function's caller.
+    auto chats = std::make_shared<std::atomic<int>>(0);
+    auto serve = [this, whose, chats](const net::Request& request, net::ResponseWriter& writer) {
+        const auto* id = whose->get();
+        auto format = chatFormat(request.path);
+        if (id == nullptr)
+            (void)writer.sendError(ErrorCode::kConflict, "nothing is asked of this sandbox yet");
+        else if (format)
+            Chat(runner_, clock_, *format, writer).serve(*id, request, *chats);
+        else
+            handle(*id, request, writer);
     };
     AEGIS_TRY(auto server, net::Server::listenUnix(socket_path, 0666, options, serve));
     return std::unique_ptr<ports::GuestListener>(

@@ -20,7 +20,7 @@ class GuestRoutes {
     /// 16 connections, until the listener is destroyed.
     Result<std::unique_ptr<ports::GuestListener>> listen(const std::string& socket_path);
 
-    /// One request of the guest `id`.
+    /// One request of the guest `id` that is not in another API's format.
     void handle(const ports::SandboxId& id, const net::Request& request,
                 net::ResponseWriter& writer);
 

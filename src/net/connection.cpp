@@ -223,7 +223,9 @@ void Connection::tell(Answered answered) {
 }
 
 void Connection::refuse(const Refusal& refusal) {
-    auto body = errorBody(refusal.code, refusal.message);
+    const auto& shape = server_.options.refusal_body;
+    auto body = shape ? shape(path_, {refusal.code, refusal.message}) : std::string();
+    if (body.empty()) body = errorBody(refusal.code, refusal.message);
     wire::ResponseHead head;
     head.status = refusal.status;
     head.headers = {{"Content-Type", "application/json"},

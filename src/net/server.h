@@ -145,6 +145,10 @@ struct ServerOptions {
     /// Called on the connection's thread after each answer and refusal; must not block.
     std::function<void(const Answered&)> on_answered;
 
+    /// The body of a refusal by the server itself of a request for `path` (empty: it is not known);
+    /// not set, or an empty body: {"error":{"code","message","details":[]}}.
+    std::function<std::string(std::string_view path, const Error& error)> refusal_body;
+
     /// Shared by many servers; not set: the server makes its own. shared_ptr because servers come
     /// and go in any order and the last one ends the threads.
     std::shared_ptr<Acceptor> acceptor;

@@ -156,10 +156,7 @@ void Actor::committed(std::uint64_t seq, bool first, const Status& status) {
 void Actor::settle() {
     if (halted_) return;
     auto sandbox = currentSandbox(state_);
-    if (sandbox != attached_sandbox_) {
-        attached_.clear();
-        attached_sandbox_ = sandbox;
-    }
+    if (sandbox != attached_sandbox_) enterSandbox(sandbox);
     if (state_.phase != Phase::kRunning || state_.outcome) {
         if (state_.phase != Phase::kNeedSandbox || state_.outcome)
             failGuests("the iteration has ended");

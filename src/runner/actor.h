@@ -51,8 +51,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
     void run(std::function<void()> job);
 
     /// A guest asks. The closing message comes through `call`; errors too.
-    void generate(int sandbox, proto::guest::GenerateRequest request, ports::Body prompt,
-                  GuestCallPtr call);
+    void generate(GuestAsk ask, GuestCallPtr call);
     void dispatchResult(int sandbox, proto::guest::DispatchResult result, GuestCallPtr call);
 
     /// Dropped when the mailbox is full.
@@ -60,8 +59,10 @@ class Actor : public std::enable_shared_from_this<Actor> {
 
     /// Text of the model as it comes; may be called often.
     void modelDelta(int call, std::string_view text);
-    /// The end of a model call, after all of its text.
-    void modelEnded(execution::InputData result, std::vector<ports::Body> bodies);
+    /// The end of a model call, after all of its text. `failure`: what a guest is told that goes
+    /// on after it.
+    void modelEnded(int call, execution::InputData result, std::vector<ports::Body> bodies,
+                    ModelFailure failure = {});
 
     /// The sandbox's runtime is told to start it: what its first request is counted from.
     void sandboxAsked();
@@ -77,16 +78,13 @@ class Actor : public std::enable_shared_from_this<Actor> {
 
   private:
     struct DeferredGenerate {
-        int sandbox;
-        proto::guest::GenerateRequest request;
-        ports::Body prompt;
+        GuestAsk ask;
         GuestCallPtr call;
     };
-    /// Text of the model that waits for its turn on the core thread.
+    /// Text of the model that waits for its turn on the core thread, by call.
     struct DeltaBuffer {
         std::mutex mutex;
-        int call = 0;
-        std::string text;
+        std::map<int, std::string> texts;
         bool posted = false;
     };
 
@@ -102,14 +100,17 @@ class Actor : public std::enable_shared_from_this<Actor> {
     void failGuests(const std::string& message);
     void retryDeferred();
     void drainDeltas();
-    void flushOutput();
+    void tell(int call, const std::string& text);
+    void flushOutput(int call);
     void handleGenerate(DeferredGenerate asked);
+    void enterSandbox(int sandbox);
+    std::optional<int> unheard(const GuestAsk& ask);
+    void wait(int conversation, const GuestCallPtr& call);
     void refuse(const GuestCallPtr& call) const;
     void finishDispatch(int sandbox, const execution::BodyRef& answer, int index,
                         proto::guest::DispatchResult result);
     void handleDispatchResult(int sandbox, proto::guest::DispatchResult result, GuestCallPtr call);
-    std::string effectiveRequestId(const proto::guest::GenerateRequest& request,
-                                   const ports::Body& prompt);
+    std::string effectiveRequestId(const GuestAsk& ask);
     ports::ExecutionRow row() const;
     bool settled() const { return durable_ >= barrier_; }
     void end(End how);
@@ -127,12 +128,16 @@ class Actor : public std::enable_shared_from_this<Actor> {
     std::map<int, GuestCallPtr> waiting_;                            ///< by conversation
     std::set<int> attached_;       ///< conversations that the present sandbox has asked about
     int attached_sandbox_ = 0;
+    /// Conversations with a format whose answer the present sandbox may still ask for, by prompt,
+    /// and who asked last.
+    std::multimap<std::string, int> chats_;
+    std::map<int, GuestCallPtr> askers_;
+    std::map<int, ModelFailure> failures_;  ///< of conversations, until the guest is told
     std::vector<DeferredGenerate> deferred_;  ///< came before the sandbox was known to be up
     std::map<std::string, ports::DispatchCommand> dispatches_;
     DeltaBuffer deltas_;
     std::atomic<std::int64_t> sandbox_asked_ns_ = 0;  ///< 0: no request is the first
-    int output_call_ = 0;
-    std::string output_;  ///< of the model, not yet an event
+    std::map<int, std::string> output_;  ///< of the model, by call, not yet an event
 };
 
 }  // namespace aegis::runner

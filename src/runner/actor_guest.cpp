@@ -12,17 +12,15 @@ namespace aegis::runner {
 using namespace execution;
 using aegis::Status;  // not the execution's
 
-void Actor::generate(int sandbox, proto::guest::GenerateRequest request, ports::Body prompt,
-                     GuestCallPtr call) {
+void Actor::generate(GuestAsk ask, GuestCallPtr call) {
     if (auto asked_ns = sandbox_asked_ns_.exchange(0)) {
         log(LogLevel::kDebug, "first request of a sandbox",
             {{"execution_id", context_.id.str()},
              {"us", std::to_string((deps_->clock.boot().ns - asked_ns) / 1000), true}});
     }
     bool posted = deps_->core.post(
-        mailbox_, [self = shared_from_this(), sandbox, request = std::move(request),
-                   prompt = std::move(prompt), call]() mutable {
-            self->handleGenerate({sandbox, std::move(request), std::move(prompt), std::move(call)});
+        mailbox_, [self = shared_from_this(), ask = std::move(ask), call]() mutable {
+            self->handleGenerate({std::move(ask), std::move(call)});
         });
     if (!posted) call->fail("busy", "too many requests at once", true);
 }
@@ -37,18 +35,55 @@ void Actor::dispatchResult(int sandbox, proto::guest::DispatchResult result, Gue
     if (!posted) call->fail("busy", "too many requests at once", true);
 }
 
-std::string Actor::effectiveRequestId(const proto::guest::GenerateRequest& request,
-                                      const ports::Body& prompt) {
+void Actor::enterSandbox(int sandbox) {
+    attached_.clear();
+    attached_sandbox_ = sandbox;
+    askers_.clear();
+    failures_.clear();
+    chats_.clear();
+    for (std::size_t i = 0; i < state_.conversations.size(); ++i) {
+        const auto& c = state_.conversations[i];
+        if (c.oneTurn() && !c.failed) chats_.emplace(c.prompt.sha256, static_cast<int>(i));
+    }
+}
+
+/// A conversation with the same prompt whose answer nobody has got and nobody waits for: clients of
+/// these formats send a request once more after a broken connection, and so does a program that is
+/// started again after a crash. Two who ask the same at once want two answers.
+std::optional<int> Actor::unheard(const GuestAsk& ask) {
+    auto [first, last] = chats_.equal_range(ask.prompt.ref.sha256);
+    while (first != last) {
+        int conversation = first->second;
+        auto asker = askers_.find(conversation);
+        bool asked = asker != askers_.end();
+        bool failed = state_.conversations[static_cast<std::size_t>(conversation)].failed;
+        if (failed || (asked && asker->second->delivered())) {
+            if (asked) askers_.erase(asker);
+            first = chats_.erase(first);
+        } else if (asked && asker->second->attended()) {
+            ++first;
+        } else {
+            return conversation;
+        }
+    }
+    return std::nullopt;
+}
+
+std::string Actor::effectiveRequestId(const GuestAsk& ask) {
     const auto& all = state_.conversations;
-    if (conversationOf(state_, request.request_id) || attached_.size() >= all.size())
-        return request.request_id;
+    if (!ask.format.empty()) {
+        auto found = unheard(ask);
+        return found ? all[static_cast<std::size_t>(*found)].request_id : ask.request_id;
+    }
+    if (conversationOf(state_, ask.request_id) || attached_.size() >= all.size())
+        return ask.request_id;
     // A guest that numbers its requests at random asks again after a crash: the same prompt, in a
     // sandbox that has not asked about it, is the same conversation.
     for (std::size_t i = 0; i < all.size(); ++i) {
-        if (!attached_.contains(static_cast<int>(i)) && all[i].prompt == prompt.ref)
+        if (!attached_.contains(static_cast<int>(i)) && all[i].prompt == ask.prompt.ref)
             return all[i].request_id;
     }
-    return request.request_id;
+    return ask.request_id;
 }
 
 void Actor::refuse(const GuestCallPtr& call) const {
@@ -59,7 +94,8 @@ void Actor::refuse(const GuestCallPtr& call) const {
 }
 
 void Actor::handleGenerate(DeferredGenerate asked) {
-    bool over = halted_ || state_.outcome || asked.sandbox != currentSandbox(state_);
+    const auto& ask = asked.ask;
+    bool over = halted_ || state_.outcome || ask.sandbox != currentSandbox(state_);
     if (over || (state_.phase != Phase::kRunning && state_.phase != Phase::kNeedSandbox)) {
         refuse(asked.call);
         return;
@@ -72,25 +108,47 @@ void Actor::handleGenerate(DeferredGenerate asked) {
             deferred_.push_back(std::move(asked));
         return;
     }
-    if (!asked.request.model_alias.empty() && asked.request.model_alias != state_.model_alias) {
-        asked.call->fail("model_not_allowed",
-                         "this execution uses the model alias " + state_.model_alias, false);
+    if (!ask.model_alias.empty() && ask.model_alias != state_.model_alias) {
+        auto only = "this execution uses the model alias " + state_.model_alias;
+        if (ask.format.empty())
+            asked.call->fail("model_not_allowed", std::move(only), false);
+        else
+            asked.call->fail("model_not_allowed",
+                             {ErrorCode::kNotFound,
+                              "the model " + json::quote(ask.model_alias) +
+                                  " does not exist or is not this agent's to use",
+                              std::move(only)});
         return;
     }
-    auto id = effectiveRequestId(asked.request, asked.prompt);
-    handle(GuestGenerate{asked.sandbox, id, asked.prompt.ref, state_.model_alias}, {asked.prompt});
+    auto id = effectiveRequestId(ask);
+    handle(GuestGenerate{ask.sandbox, id, ask.prompt.ref, state_.model_alias, ask.format},
+           {ask.prompt});
     auto at = conversationOf(state_, id);
-    if (!at) {
-        asked.call->fail("iteration_ended", "the iteration has ended", false);
+    if (!at || halted_ || state_.outcome || state_.phase != Phase::kRunning) {
+        const auto& why = state_.iteration_failure.message;
+        asked.call->fail("iteration_ended", why.empty() ? "the iteration has ended" : why, false);
         return;
     }
-    int conversation = static_cast<int>(*at);
-    attached_.insert(conversation);
-    auto& place = waiting_[conversation];
-    if (place && place != asked.call)
-        place->fail("superseded", "the request was made again", false);
-    place = asked.call;
+    wait(static_cast<int>(*at), asked.call);
     settle();
+}
+
+void Actor::wait(int conversation, const GuestCallPtr& call) {
+    bool is_new = attached_.insert(conversation).second;
+    const auto& c = state_.conversations[static_cast<std::size_t>(conversation)];
+    if (c.oneTurn()) {
+        call->setId(c.request_id);
+        // Began for somebody who has gone: the text so far went there.
+        if (!is_new) call->mute();
+        auto [first, last] = chats_.equal_range(c.prompt.sha256);
+        bool known =
+            std::any_of(first, last, [&](const auto& e) { return e.second == conversation; });
+        if (!known) chats_.emplace(c.prompt.sha256, conversation);
+        askers_[conversation] = call;
+    }
+    auto& place = waiting_[conversation];
+    if (place && place != call) place->fail("superseded", "the request was made again", false);
+    place = call;
 }
 
 void Actor::retryDeferred() {
@@ -176,6 +234,14 @@ void Actor::answerGuests() {
 }
 
 void Actor::answer(const GuestReply& reply, const GuestCallPtr& call) {
+    if (reply.kind == GuestReply::Kind::kFailed) {
+        auto failure = failures_.extract(reply.conversation);
+        ModelFailure what{{ErrorCode::kInternal, "the model call failed"}, {}};
+        if (!failure.empty()) what = std::move(failure.mapped());
+        call->fail("model_error", what.error, what.retry_after_ms);
+        return;
+    }
+    bool one_turn = state_.conversations[static_cast<std::size_t>(reply.conversation)].oneTurn();
     if (reply.kind == GuestReply::Kind::kDispatch) {
         GuestMessage message;
         message.kind = GuestMessage::Kind::kDispatch;
@@ -184,7 +250,7 @@ void Actor::answer(const GuestReply& reply, const GuestCallPtr& call) {
         call->push(std::move(message));
         return;
     }
-    auto finish = [self = shared_from_this(), reply, call] {
+    auto finish = [self = shared_from_this(), reply, call, one_turn] {
         auto text = self->deps_->bodies.get(self->context_.id, reply.answer);
         auto answer = text ? json::parse(**text) : Result<json::Value>(text.error());
         if (!answer) {
@@ -193,7 +259,7 @@ void Actor::answer(const GuestReply& reply, const GuestCallPtr& call) {
         }
         GuestMessage message;
         message.kind = GuestMessage::Kind::kFinal;
-        message.content = std::string(json::getString(*answer, "content"));
+        message.content = one_turn ? **text : std::string(json::getString(*answer, "content"));
         message.tool_calls_executed = reply.tool_calls_executed;
         call->push(std::move(message));
     };
@@ -213,8 +279,7 @@ void Actor::failGuests(const std::string& message) {
 void Actor::modelDelta(int call, std::string_view text) {
     {
         std::lock_guard lock(deltas_.mutex);
-        deltas_.call = call;
-        deltas_.text += text;
+        deltas_.texts[call] += text;
         if (std::exchange(deltas_.posted, true)) return;
     }
     run([self = shared_from_this()] { self->drainDeltas(); });
@@ -231,14 +296,17 @@ void Actor::egress(int sandbox, execution::EgressDecided data) {
 }
 
 void Actor::drainDeltas() {
-    std::string text;
-    int call = 0;
+    std::map<int, std::string> texts;
     {
         std::lock_guard lock(deltas_.mutex);
         deltas_.posted = false;
-        text = std::exchange(deltas_.text, {});
-        call = deltas_.call;
+        texts.swap(deltas_.texts);
     }
+    for (const auto& [call, text] : texts)
+        tell(call, text);
+}
+
+void Actor::tell(int call, const std::string& text) {
     auto at = conversationCalling(state_, call);
     if (text.empty() || halted_ || !at) return;
     auto waiting = waiting_.find(static_cast<int>(*at));
@@ -248,32 +316,38 @@ void Actor::drainDeltas() {
         delta.content = text;
         waiting->second->push(std::move(delta));
     }
-    if (output_call_ != call) output_.clear();
-    output_call_ = call;
-    output_ += text;
+    auto& output = output_[call];
+    output += text;
     constexpr std::size_t kFlushBytes = 2048;
-    if (output_.size() >= kFlushBytes) flushOutput();
+    if (output.size() >= kFlushBytes) flushOutput(call);
 }
 
-void Actor::modelEnded(InputData result, std::vector<ports::Body> bodies) {
-    run([self = shared_from_this(), result = std::move(result),
-         bodies = std::move(bodies)]() mutable {
+void Actor::modelEnded(int call, InputData result, std::vector<ports::Body> bodies,
+                       ModelFailure failure) {
+    run([self = shared_from_this(), call, result = std::move(result), bodies = std::move(bodies),
+         failure = std::move(failure)]() mutable {
         self->drainDeltas();
-        self->flushOutput();
+        self->flushOutput(call);
+        auto at = conversationCalling(self->state_, call);
+        bool failed = std::holds_alternative<ModelFailed>(result);
+        if (failed && at && self->state_.conversations[*at].oneTurn())
+            self->failures_[static_cast<int>(*at)] = std::move(failure);
         self->handle(std::move(result), std::move(bodies));
     });
 }
 
-void Actor::flushOutput() {
+void Actor::flushOutput(int call) {
     constexpr std::size_t kPieceBytes = 3000;
-    auto text = std::exchange(output_, {});
+    auto held = output_.extract(call);
+    if (held.empty()) return;
+    auto text = std::move(held.mapped());
     // What is beyond an iteration's cap of output events is dropped by the core.
     for (std::size_t pieces = 0; !text.empty() && pieces < 256; ++pieces) {
         auto piece = text::headUtf8(text, kPieceBytes);
         if (piece.empty()) break;
         std::string out(piece);
         text.erase(0, out.size());
-        handle(ModelDelta{output_call_, std::move(out)}, {});
+        handle(ModelDelta{call, std::move(out)}, {});
     }
 }
 

@@ -56,6 +56,21 @@ struct Deps : RunnerPorts {
     BodyCache bodies;
 };
 
+/// What a guest asks of the model.
+struct GuestAsk {
+    int sandbox = 0;
+    std::string request_id;
+    std::string model_alias;
+    std::string format;  ///< of LlmCallStarted
+    ports::Body prompt;
+};
+
+/// Why the model gave no answer, and when it may be worth another try.
+struct ModelFailure {
+    Error error;
+    std::optional<std::int64_t> retry_after_ms;
+};
+
 /// What is fixed for one execution.
 struct ExecutionContext {
     ExecutionId id;

@@ -52,10 +52,7 @@ class Sink : public ports::SandboxSink, public std::enable_shared_from_this<Sink
         auto actor = actor_;
         // On the core thread first: only there is it known what the last final message was.
         actor->run([actor, id, exit = std::move(exit)]() mutable {
-            BodyRef final_answer;
-            for (const auto& c : actor->state().conversations) {
-                if (c.finished()) final_answer = c.turns.back().answer;
-            }
+            auto final_answer = finalAnswer(actor->state());
             actor->deps().work([actor, id, final_answer, exit = std::move(exit)]() mutable {
                 report(actor, id, final_answer, std::move(exit));
             });

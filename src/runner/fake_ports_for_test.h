@@ -36,6 +36,13 @@ class FakeJournal : public ports::Journal {
                     bodies_[body.ref.sha256] = *body.bytes;
                 rows_[batch.execution] = batch.row;
             }
+            bool answered = std::ranges::any_of(batch.events, [](const execution::Event& e) {
+                return std::holds_alternative<execution::LlmCallCompleted>(e.data);
+            });
+            if (hold_answers && answered) {
+                held_ = std::move(done);
+                return;
+            }
         }
         done(status);
     }
@@ -86,12 +93,28 @@ class FakeJournal : public ports::Journal {
     void observe(Observer) override {}
     void unobserve() override {}
 
+    bool holds() {
+        std::lock_guard lock(mutex_);
+        return held_ != nullptr;
+    }
+    /// What was held is on disk.
+    void release() {
+        Committed done;
+        {
+            std::lock_guard lock(mutex_);
+            done = std::exchange(held_, nullptr);
+        }
+        done({});
+    }
+
+    std::atomic<bool> hold_answers = false;  ///< the commit of a model's answer takes its time
     std::atomic<bool> dead = false;
     std::atomic<int> starts_refused = 0;  ///< so many to come
 
   private:
     static Error unsupported() { return {ErrorCode::kUnsupported, "not in this test"}; }
     std::mutex mutex_;
+    Committed held_;
     std::map<ExecutionId, std::vector<execution::Event>> logs_;
     std::map<std::string, std::string> bodies_;
     std::map<ExecutionId, ports::ExecutionRow> rows_;
@@ -130,6 +153,7 @@ class FakeModels : public ports::Models {
         std::unique_lock lock(mutex);
         auto id = ++last_;
         prompts.push_back(*request.messages.back().content);
+        requests.push_back(request);
         if (answers.empty()) {
             waiting_[id] = sink.done;
             return id;
@@ -138,6 +162,7 @@ class FakeModels : public ports::Models {
         answers.pop_front();
         lock.unlock();
         if (answer) sink.delta(answer->content);
+        if (!answer && sink.again_in) sink.again_in(5000);
         sink.done(std::move(answer));
         return id;
     }
@@ -158,6 +183,7 @@ class FakeModels : public ports::Models {
     std::mutex mutex;
     std::deque<Result<ports::ModelAnswer>> answers;
     std::vector<std::string> prompts;
+    std::vector<ports::ModelRequest> requests;
 
   private:
     CallId last_ = 0;
@@ -258,6 +284,8 @@ class FakeRuntime : public ports::Runtime {
 
     Runner* runner = nullptr;
     int exit_code = 0;
+    /// What a guest does instead, on a thread of its own; its result is what it prints.
+    std::function<std::string(const ports::SandboxSpec&)> program;
 
   private:
     void end(const ports::SandboxId& id, ports::BootstrapExit exit) {
@@ -269,6 +297,13 @@ class FakeRuntime : public ports::Runtime {
         if (sink != nullptr) sink->ended(id, std::move(exit));
     }
     void guest(const ports::SandboxSpec& spec) {
+        if (program) {
+            ports::BootstrapExit exit;
+            exit.exit_code = exit_code;
+            exit.standard_output = program(spec) + "\n";
+            end(spec.id, exit);
+            return;
+        }
         auto& clock = os::systemClock();
         auto call = std::make_shared<GuestCall>();
         proto::guest::GenerateRequest request;

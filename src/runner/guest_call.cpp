@@ -11,7 +11,8 @@ void GuestCall::push(GuestMessage message) {
         std::lock_guard lock(mutex_);
         if (closed_) return;
         bool delta = message.kind == GuestMessage::Kind::kDelta;
-        if (delta && queued_bytes_ + message.content.size() > kMaxQueuedBytes) return;
+        if (delta && queued_bytes_ + message.content.size() > kMaxQueuedBytes) mute_ = true;
+        if (delta && mute_) return;
         if (delta) queued_bytes_ += message.content.size();
         closed_ = !delta;
         queue_.push_back(std::move(message));
@@ -21,10 +22,22 @@ void GuestCall::push(GuestMessage message) {
 
 void GuestCall::fail(std::string code, std::string message, bool retryable) {
     GuestMessage error;
+    error.error = retryable ? ErrorCode::kUnavailable : ErrorCode::kPermissionDenied;
     error.code = std::move(code);
     error.message = std::move(message);
     error.retryable = retryable;
     push(std::move(error));
+}
+
+void GuestCall::fail(std::string code, const Error& error,
+                     std::optional<std::int64_t> retry_after_ms) {
+    GuestMessage message;
+    message.code = std::move(code);
+    message.message =
+        error.hint.empty() ? error.message : error.message + " (hint: " + error.hint + ")";
+    message.error = error.code;
+    message.retry_after_ms = retry_after_ms;
+    push(std::move(message));
 }
 
 std::optional<GuestMessage> GuestCall::next(Deadline deadline, Clock& clock) {
@@ -43,7 +56,44 @@ std::optional<GuestMessage> GuestCall::next(Deadline deadline, Clock& clock) {
 void GuestCall::abandon() {
     std::lock_guard lock(mutex_);
     closed_ = true;
+    abandoned_ = true;
+    gone_ = nullptr;
     queue_.clear();
+}
+
+void GuestCall::watch(std::function<bool()> gone) {
+    std::lock_guard lock(mutex_);
+    gone_ = std::move(gone);
+}
+
+void GuestCall::setDelivered(bool delivered) {
+    std::lock_guard lock(mutex_);
+    delivered_ = delivered;
+}
+
+bool GuestCall::delivered() const {
+    std::lock_guard lock(mutex_);
+    return delivered_;
+}
+
+bool GuestCall::attended() const {
+    std::lock_guard lock(mutex_);
+    return !abandoned_ && !(gone_ && gone_());
+}
+
+void GuestCall::mute() {
+    std::lock_guard lock(mutex_);
+    mute_ = true;
+}
+
+void GuestCall::setId(std::string id) {
+    std::lock_guard lock(mutex_);
+    id_ = std::move(id);
+}
+
+std::string GuestCall::id() const {
+    std::lock_guard lock(mutex_);
+    return id_;
 }
 
 bool GuestCall::open() const {

@@ -162,7 +162,7 @@ Found Replayer::checkBodies(const Event& event) {
 
 /// The managed bootstrap's first request of an iteration holds the rendered prompt, and only that.
 Found Replayer::checkPrompt(const Event& event, const LlmCallStarted& d) {
-    bool managed = r_.manifest.advanced.bootstrap_path.empty();
+    bool managed = r_.manifest.advanced.bootstrap_path.empty() && d.format.empty();
     if (d.turn != 0 || d.conversation != 0 || !s_.conversations.empty() || !managed)
         return std::nullopt;
     auto body = json::parse(text(d.prompt));
@@ -204,10 +204,7 @@ Found Replayer::checkTool(const Event& event, int conversation, int turn, int in
 /// The content of the last final message; if there was none, stdout less one newline.
 Found Replayer::checkOutput(const Event& event, const IterationCompleted& d) {
     if (!d.failure.code.empty()) return std::nullopt;
-    BodyRef final_answer;
-    for (const auto& c : s_.conversations) {
-        if (c.finished()) final_answer = c.turns.back().answer;
-    }
+    auto final_answer = finalAnswer(s_);
     std::string expected;
     if (final_answer.empty()) {
         expected = text(d.standard_output);

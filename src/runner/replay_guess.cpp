@@ -37,7 +37,7 @@ class Guess {
     }
     Inputs operator()(const SandboxStarted& d) const { return {SandboxUp{sandbox_, d}}; }
     Inputs operator()(const LlmCallStarted& d) const {
-        return {GuestGenerate{sandbox_, d.request_id, d.prompt, d.model_alias}};
+        return {GuestGenerate{sandbox_, d.request_id, d.prompt, d.model_alias, d.format}};
     }
     Inputs operator()(const LlmCallCompleted& d) const { return {ModelAnswered{d}}; }
     Inputs operator()(const LlmCallFailed& d) const { return {ModelFailed{d}}; }
@@ -144,7 +144,8 @@ class Guess {
     void addGenerate(Inputs& out) const {
         for (const auto& c : s_.conversations) {
             if (c.want_call)
-                out.emplace_back(GuestGenerate{sandbox_, c.request_id, c.prompt, c.model_alias});
+                out.emplace_back(
+                    GuestGenerate{sandbox_, c.request_id, c.prompt, c.model_alias, c.format});
         }
         out.emplace_back(GuestGenerate{sandbox_, "not recorded", prompt_, s_.model_alias});
     }

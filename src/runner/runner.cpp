@@ -31,6 +31,9 @@ Result<State> fold(ports::Journal& journal, const ExecutionId& id) {
     }
 }
 
+/// What an answer in another API's format is named by.
+using RequestId = Id<struct RequestTag>;
+
 Error stoppingError() {
     return {ErrorCode::kUnavailable, "the daemon is stopping"};
 }
@@ -238,7 +241,23 @@ void Runner::generate(const ports::SandboxId& sandbox, proto::guest::GenerateReq
     }
     auto body = ports::makeBody(json::dump(
         json::Object{{"prompt", request.prompt}, {"messages", request.messages}}));
-    actor->generate(sandbox.ordinal, std::move(request), std::move(body), std::move(call));
+    actor->generate({sandbox.ordinal, std::move(request.request_id),
+                     std::move(request.model_alias), {}, std::move(body)},
+                    std::move(call));
+}
+
+void Runner::chat(const ports::SandboxId& sandbox, std::string format, std::string model_alias,
+                  const json::Object& prompt, GuestCallPtr call) {
+    auto actor = find(sandbox.execution);
+    if (!actor) {
+        call->fail("iteration_ended", "the execution has ended", false);
+        return;
+    }
+    auto id = RequestId::generate(deps_->random).str();
+    std::erase(id, '-');
+    actor->generate({sandbox.ordinal, std::move(id), std::move(model_alias), std::move(format),
+                     ports::makeBody(json::dump(prompt))},
+                    std::move(call));
 }
 
 void Runner::dispatchResult(const ports::SandboxId& sandbox, proto::guest::DispatchResult result,

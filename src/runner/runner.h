@@ -53,6 +53,9 @@ class Runner : public ports::EgressSink {
     /// A guest's request; errors come through the call.
     void generate(const ports::SandboxId& sandbox, proto::guest::GenerateRequest request,
                   GuestCallPtr call);
+    /// The same in another API's format (proto/chat.h); `format` as in LlmCallStarted.
+    void chat(const ports::SandboxId& sandbox, std::string format, std::string model_alias,
+              const json::Object& prompt, GuestCallPtr call);
     void dispatchResult(const ports::SandboxId& sandbox, proto::guest::DispatchResult result,
                         GuestCallPtr call);
 

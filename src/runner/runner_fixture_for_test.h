@@ -39,6 +39,7 @@ class RunnerTest : public testing::Test {
                                                        {{"fake", runtime_.get()}}},
                                            options);
         runtime_->runner = runner_.get();
+        runtime_->program = program_;
         runner_->recover();
         EXPECT_TRUE(agent::manifestFromJson(*json::parse(registry_.record.manifest_json)));
     }
@@ -95,6 +96,7 @@ class RunnerTest : public testing::Test {
 
     agent::Manifest manifest_;
     std::optional<execution::Budget> budget_;
+    std::function<std::string(const ports::SandboxSpec&)> program_;  ///< of the next begin()
     std::unique_ptr<FakeJournal> journal_ = std::make_unique<FakeJournal>();
     FakeRegistry registry_;
     FakeModels models_;
