@@ -16,9 +16,10 @@ from node import AEGIS, Node, agent, wait_until, workspace
 BASE = "aegis/python:3.11"
 
 
-def build_image(tag, files=(), without=(), cmd=None, copies=(), nodes=()):
+def build_image(tag, files=(), without=(), cmd=None, copies=(), nodes=(), trees=()):
     """A small image without a build: the base image's files, less some, plus some, imported.
-    `copies`: (a file of the base image, the member that shall have its content too)."""
+    `copies`: (a file of the base image, the member that shall have its content too); `trees`:
+    (a directory of this machine, its name in the image)."""
     container = subprocess.run(["docker", "create", BASE, "true"], capture_output=True, text=True,
                                check=True).stdout.strip()
     try:
@@ -39,6 +40,8 @@ def build_image(tag, files=(), without=(), cmd=None, copies=(), nodes=()):
                         new.addfile(copy, io.BytesIO(data))
             for node in nodes:
                 new.addfile(node)
+            for tree, name in trees:
+                new.add(tree, name)
             for name, text in files:
                 info = tarfile.TarInfo(name)
                 info.size, info.mode = len(text.encode()), 0o755
