@@ -138,8 +138,7 @@ def started(daemon, client, feed):
     execution = client.execute("long")
     feed.wait(execution, "ToolCallStarted")
     if daemon.isolation == "process":
-        wait_until(lambda: len(processes(daemon)) >= 3, "the command runs")
-        return execution, processes(daemon)
+        return execution, wait_until(lambda: processes(daemon, "sleep"), "the command runs")
     [container] = daemon.containers()
     top = subprocess.run(["docker", "top", container, "-o", "pid"], capture_output=True, text=True,
                          check=True).stdout.split()[1:]

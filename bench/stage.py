@@ -200,17 +200,27 @@ class Stage:
         return json.loads(done.stdout)
 
 
-def processes(node):
-    """Pids of everything alive in this node's embedded sandboxes."""
+def processes(node, among=None):
+    """Pids of everything alive in this node's embedded sandboxes; with `among`, only of those in
+    which a program of this name runs (one that is being made ahead counts until it waits)."""
     out = set()
     for group in node.groups():
+        pids = set()
         for base in ("memory", "pids", "cpu", ""):
             path = os.path.join("/sys/fs/cgroup", base, "aegis", node.node_id(), group)
             # A group that goes while it is read says ENODEV.
             with contextlib.suppress(OSError), \
                     open(os.path.join(path, "cgroup.procs"), encoding="ascii") as f:
-                out |= {int(pid) for pid in f.read().split()}
+                pids |= {int(pid) for pid in f.read().split()}
+        if among is None or any(name_of(pid) == among for pid in pids):
+            out |= pids
     return out
+
+
+def name_of(pid):
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/comm", encoding="utf-8") as f:
+        return f.read().strip()
+    return ""
 
 
 __all__ = ["Client", "Feed", "IMAGE", "Stage", "VOLUME", "manifest", "processes", "refining",

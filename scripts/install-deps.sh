@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what is missing for the named purposes on Debian 12, and nothing if nothing is missing.
 #
-#   scripts/install-deps.sh [build] [run] [package] [test] [bench] [fuzz] [tidy]
+#   scripts/install-deps.sh [build] [run] [package] [test] [bench] [fuzz] [tidy] [vm]
 #                                           default: build run
 #
 # Needs root or sudo, but only when a package is missing.
@@ -15,6 +15,7 @@ package=(dpkg-dev file gzip lintian)
 bench=(curl wrk)
 test=(libgtest-dev json-schema-test-suite jq procps python3-venv openssl groff-base zsh fish
     chromium-headless-shell)
+vm=(qemu-system-x86 mmdebstrap e2fsprogs)
 fuzz=(clang-19 libclang-rt-19-dev)
 tidy=(clang-19 clang-format-19 clang-tidy-19)
 
@@ -34,9 +35,10 @@ for purpose in "$@"; do
     test) wanted+=("${test[@]}") ;;
     fuzz) wanted+=("${fuzz[@]}") ;;
     tidy) wanted+=("${tidy[@]}") ;;
+    vm) wanted+=("${vm[@]}") ;;
     *)
         echo "error: unknown purpose $purpose" >&2
-        echo "hint: build, run, package, test, bench, fuzz or tidy" >&2
+        echo "hint: build, run, package, test, bench, fuzz, tidy or vm" >&2
         exit 2
         ;;
     esac
