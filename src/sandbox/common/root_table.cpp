@@ -8,6 +8,14 @@
 
 namespace aegis::sandbox {
 
+Result<os::Fd> openRootOf(pid_t pid, const os::Fd& pidfd) {
+    auto root = os::openFile(fmt::format("/proc/{}/root", pid), O_PATH | O_DIRECTORY);
+    // The number may have been given to another process; only while the pidfd's lives is it this
+    // one's.
+    if (hasEnded(pidfd)) return {ErrorCode::kNotFound, "the sandbox has ended"};
+    return root;
+}
+
 void RootTable::add(const ports::SandboxId& id, pid_t pid, const os::Fd& pidfd) {
     auto process = std::make_shared<Process>();
     process->pid = pid;
@@ -28,11 +36,7 @@ Result<os::Fd> RootTable::open(const ports::SandboxId& id) const {
         if (auto found = processes_.find(id); found != processes_.end()) process = found->second;
     }
     if (!process || !process->pidfd) return {ErrorCode::kNotFound, "the sandbox is not running"};
-    auto root = os::openFile(fmt::format("/proc/{}/root", process->pid), O_PATH | O_DIRECTORY);
-    // The number may have been given to another process; only while the pidfd's lives is it this
-    // one's.
-    if (hasEnded(process->pidfd)) return {ErrorCode::kNotFound, "the sandbox has ended"};
-    return root;
+    return openRootOf(process->pid, process->pidfd);
 }
 
 }  // namespace aegis::sandbox

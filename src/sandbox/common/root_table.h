@@ -11,6 +11,9 @@
 
 namespace aegis::sandbox {
 
+/// The root directory of a process as it sees it, O_PATH. kNotFound: the process has ended.
+Result<os::Fd> openRootOf(pid_t pid, const os::Fd& pidfd);
+
 /// The first process of each running sandbox, for root(), which must answer at once on any thread.
 class RootTable {
   public:

@@ -73,7 +73,7 @@ bool DockerSandbox::takeWarm(Prepared& prepared, const std::vector<OpenMount>& m
     if (!shape_) return false;
     auto warm = context_.warm.take(*shape_);
     if (!warm) return false;
-    auto ready = mounts.empty() ? Status{} : mountInto(warm->peer.pidfd, mounts);
+    auto ready = mounts.empty() ? Status{} : mountInto(warm->peer.pid, warm->peer.pidfd, mounts);
     Run run;
     run.dir = warm->run;
     if (ready) ready = prepareRun(run);
@@ -191,8 +191,9 @@ void DockerSandbox::beforePayload() {
     auto mounts = std::make_shared<const std::vector<OpenMount>>(std::move(mounts_));
     auto process = std::make_shared<const os::Fd>(::fcntl(pidfd_.get(), F_DUPFD_CLOEXEC, 0));
     const auto id = container_;
-    submit([self = self<DockerSandbox>(), id, few, mounts, process] {
-        auto done = self->finishContainer(id, few, *process, *mounts);
+    const auto pid = pid_;
+    submit([self = self<DockerSandbox>(), id, few, mounts, pid, process] {
+        auto done = self->finishContainer(id, few, pid, *process, *mounts);
         self->context_.guest.reactor.post([self, done = std::move(done)]() mutable {
             if (self->dying_ || hasEnded(self->pidfd_)) return;  // its end is on the way
             if (done) done = self->sendStart();
@@ -202,12 +203,12 @@ void DockerSandbox::beforePayload() {
 }
 
 /// Before any foreign code runs.
-Status DockerSandbox::finishContainer(const std::string& container, bool few, const os::Fd& process,
-                                      const std::vector<OpenMount>& mounts) {
+Status DockerSandbox::finishContainer(const std::string& container, bool few, pid_t pid,
+                                      const os::Fd& process, const std::vector<OpenMount>& mounts) {
     if (!process) return {ErrorCode::kUnavailable, "no descriptor is free"};
     // The limit that let the engine set the container up is lowered.
     if (few) AEGIS_CHECK(context_.engine.setPidsLimit(container, spec_.pids + 1, inMs(kInspectMs)));
-    return mounts.empty() ? Status{} : mountInto(process, mounts);
+    return mounts.empty() ? Status{} : mountInto(pid, process, mounts);
 }
 
 // ---- ends ----

@@ -69,7 +69,7 @@ class DockerSandbox final : public GuestSandbox {
     Status prepareContainer(Prepared& prepared);
     bool takeWarm(Prepared& prepared, const std::vector<OpenMount>& mounts);
     Status makeContainer(Prepared& prepared, const std::vector<OpenMount>& mounts);
-    Status finishContainer(const std::string& container, bool few, const os::Fd& process,
+    Status finishContainer(const std::string& container, bool few, pid_t pid, const os::Fd& process,
                            const std::vector<OpenMount>& mounts);
 
     // On the reactor's thread.

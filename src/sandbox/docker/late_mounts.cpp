@@ -10,13 +10,14 @@
 #include "os/files.h"
 #include "os/mount_tree.h"
 #include "os/resolve.h"
+#include "sandbox/common/root_table.h"
 
 namespace aegis::sandbox {
 namespace {
 
 /// Before anything is mounted there: what is resolved is the image alone, which nobody can change.
-Result<std::vector<os::Fd>> openImagePlaces(const std::vector<OpenMount>& mounts) {
-    AEGIS_TRY(const os::Fd root, os::openFile("/", O_PATH | O_DIRECTORY));
+Result<std::vector<os::Fd>> openImagePlaces(const os::Fd& root,
+                                            const std::vector<OpenMount>& mounts) {
     std::vector<os::Fd> out(mounts.size());
     for (std::size_t i = 0; i < mounts.size(); ++i) {
         if (around(mounts, mounts[i]) != nullptr) continue;
@@ -28,13 +29,13 @@ Result<std::vector<os::Fd>> openImagePlaces(const std::vector<OpenMount>& mounts
 }
 
 /// On a thread that nobody else uses: it never comes back to the daemon's mount namespace.
-Status enterAndAttach(const os::Fd& pidfd, const std::vector<OpenMount>& mounts,
+Status enterAndAttach(const os::Fd& pidfd, const os::Fd& root, const std::vector<OpenMount>& mounts,
                       const std::vector<os::Fd>& trees) {
     // setns(2): a thread that shares root and working directory with others cannot change over.
     if (::unshare(CLONE_FS) != 0) return errnoError(errno, "unshare");
     if (::setns(pidfd.get(), CLONE_NEWNS) != 0)
         return errnoError(errno, "the sandbox's mount namespace");
-    AEGIS_TRY(const auto image_places, openImagePlaces(mounts));
+    AEGIS_TRY(const auto image_places, openImagePlaces(root, mounts));
     for (std::size_t i = 0; i < mounts.size(); ++i) {
         const auto& target = mounts[i].target;
         if (const auto* outer = around(mounts, mounts[i])) {
@@ -52,14 +53,16 @@ Status enterAndAttach(const os::Fd& pidfd, const std::vector<OpenMount>& mounts,
 
 }  // namespace
 
-Status mountInto(const os::Fd& pidfd, const std::vector<OpenMount>& mounts) {
+Status mountInto(pid_t pid, const os::Fd& pidfd, const std::vector<OpenMount>& mounts) {
     std::vector<os::Fd> trees;
     for (const auto& one : mounts) {
         AEGIS_TRY(auto tree, cloneMount(one));
         trees.push_back(std::move(tree));
     }
+    // Not the namespace's own root: of an engine that itself runs in a chroot that is another.
+    AEGIS_TRY(const os::Fd root, openRootOf(pid, pidfd));
     Status status;
-    std::thread([&] { status = enterAndAttach(pidfd, mounts, trees); }).join();
+    std::thread([&] { status = enterAndAttach(pidfd, root, mounts, trees); }).join();
     return status;
 }
 

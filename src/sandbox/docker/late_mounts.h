@@ -13,6 +13,6 @@ namespace aegis::sandbox {
 /// where granted so). Links of the image's are followed within its root; in a volume lies what
 /// hostile code left: a place there that is or passes a symbolic link is kPermissionDenied. After
 /// an error some may be mounted. Blocks for a thread's life, which is less than a millisecond.
-Status mountInto(const os::Fd& pidfd, const std::vector<OpenMount>& mounts);
+Status mountInto(pid_t pid, const os::Fd& pidfd, const std::vector<OpenMount>& mounts);
 
 }  // namespace aegis::sandbox
