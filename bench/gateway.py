@@ -1,8 +1,9 @@
 """Model calls through the daemon, from many sandboxes' own sockets."""
 
+import json
 
 from figures import Peer
-from stage import Client, manifest, processes, wait_until
+from stage import Client, manifest, wait_until
 
 SANDBOXES = 40
 RATES = (100, 1000)
@@ -10,22 +11,16 @@ SECONDS = 5
 PROMPT = "Say hello. " + "x" * 400
 
 
-def environment(pid):
-    with open(f"/proc/{pid}/environ", "rb") as f:
-        return dict(entry.split(b"=", 1) for entry in f.read().split(b"\0") if b"=" in entry)
-
-
-def sockets(daemon):
-    """(path of its socket, execution) of each sandbox, by a process inside it."""
+def sockets(client):
+    """(path of its socket, agent) of each sandbox that stands, by execution: as the journal names
+    its first process, `pid N`."""
     out = {}
-    for pid in processes(daemon):
-        try:
-            values = environment(pid)
-        except OSError:
-            continue
-        if b"AEGIS_EXECUTION_ID" in values:
-            out[values[b"AEGIS_EXECUTION_ID"].decode()] = (f"/proc/{pid}/root/aegis/run/api.sock",
-                                                           values[b"AEGIS_AGENT_ID"].decode())
+    for row in json.loads(client.call("GET", "/v1/executions?status=running&limit=1000"))["items"]:
+        events = json.loads(client.call("GET", f"/v1/executions/{row['id']}/events"))["items"]
+        for event in events:
+            if event["type"] == "SandboxStarted":
+                pid = event["data"]["name"].split()[1]
+                out[row["id"]] = (f"/proc/{pid}/root/aegis/run/api.sock", row["agent_id"])
     return out
 
 
@@ -63,9 +58,9 @@ def gateway(stage, table, _runs):
         client = Client(daemon.port)
         for _ in range(SANDBOXES):
             client.execute("hold")
-        wait_until(lambda: len(sockets(daemon)) == SANDBOXES, "the sandboxes are up", 60)
+        wait_until(lambda: len(sockets(client)) == SANDBOXES, "the sandboxes are up", 60)
         targets = [guest(path, owner, execution)
-                   for execution, (path, owner) in sorted(sockets(daemon).items())]
+                   for execution, (path, owner) in sorted(sockets(client).items())]
         floor_targets = [bare(port)] * SANDBOXES
         stage.load(targets, 50, 1)  # warms up
         for rate in RATES:
