@@ -22,6 +22,7 @@
 #include "os/clock.h"
 #include "os/files.h"
 #include "sandbox/docker/docker_runtime.h"
+#include "sandbox/docker/engine_images.h"
 #include "sandbox/process/process_runtime.h"
 #include "store/sqlite/store.h"
 #include "telemetry/journal_log.h"
@@ -61,10 +62,9 @@ void warnOfUnused(const config::Config& config) {
             {{"server", server.name}});
     if (!config.observability.otlp_endpoint.empty())
         log(LogLevel::kWarn, "observability.otlp_endpoint is not available on this node");
-    for (const auto& provider : config.llm.providers) {
+    for (const auto& provider : config.llm.providers)
         if (provider.lacksKey())
             log(LogLevel::kWarn, "a provider has no API key", {{"provider", provider.name}});
-    }
 }
 
 }  // namespace
@@ -140,7 +140,9 @@ Status Daemon::Parts::makeAdapters() {
         return proxy->beside(std::move(listener), path);
     };
     AEGIS_TRY(docker, sandbox::DockerRuntime::create(docker_options, random));
-    images = std::make_unique<image::RootStore>(node::imageDir(options.data_dir));
+    AEGIS_TRY(auto origin, sandbox::engineImages(config.runtime.docker_host));
+    images = std::make_unique<image::RootStore>(node::imageDir(options.data_dir),
+                                                image::UnpackOptions{}, std::move(origin));
     sandbox::ProcessOptions process_options;
     process_options.node = node;
     process_options.guest_dir = options.installation.guest_dir;
@@ -163,8 +165,7 @@ Status Daemon::Parts::makeAdapters() {
 void Daemon::Parts::makeCore() {
     auto& clock = os::systemClock();
     auto& random = os::systemRandom();
-    const bool ready =
-        node::embeddedReady(options.config, options.data_dir) && process->available();
+    bool ready = node::embeddedReady(options.config, options.data_dir) && process->available();
     facts = node::nodeFacts(options.config, tools->names(), ready);
     runner::RunnerOptions runner_options;
     runner_options.max_concurrent_executions =
@@ -327,11 +328,11 @@ Daemon::~Daemon() {
     p.wake.notify_all();
     // Sandboxes first: requests that wait for an execution's end come back with them.
     p.runner->shutdown(deadline);
+    p.images->stop();
     p.proxy->stop();
     constexpr std::int64_t kGraceMs = 500;
-    for (auto* server : {p.unix_server.get(), p.server.get()}) {
+    for (auto* server : {p.unix_server.get(), p.server.get()})
         if (server != nullptr) server->stop(Deadline::in(os::systemClock().boot(), kGraceMs));
-    }
     // After the servers have stopped: it hands them connections.
     p.tls.reset();
     p.streams.reset();

@@ -179,34 +179,48 @@ Findings checkConfiguration(Machine& machine, const Subject& subject) {
 }
 
 Findings checkEngine(Machine& machine, const Subject& subject) {
-    Findings out;
+    constexpr auto kCheck = "container engine";
     auto version = machine.engine();
-    if (!version) {
-        auto hint = version.error().hint;
-        out.push_back(lacks(subject.docker_needed, "container engine", version.error().message,
-                            hint.empty() ? "start it: systemctl start docker" : hint));
-        return out;
-    }
-    out.push_back(ok("container engine", *version));
+    if (version) return {ok(kCheck, *version)};
+    auto hint = version.error().hint;
+    return {lacks(subject.docker_needed, kCheck, version.error().message,
+                  hint.empty() ? "start it: systemctl start docker" : hint)};
+}
+
+namespace {
+
+/// One base image: unpacked for embedded sandboxes, which else take the engine's, or in the engine.
+Finding imageFinding(Machine& machine, const Subject& subject, const std::string& reference) {
+    constexpr auto kCheck = "base image";
+    const bool unpacked = std::ranges::find(subject.unpacked, reference) != subject.unpacked.end();
+    const auto there = machine.image(reference);
+    const bool no_engine = !there && there.error().code != ErrorCode::kNotFound;
+    const bool enough = unpacked && !subject.docker_needed && no_engine;
+    if (there || enough)
+        return ok(kCheck, fmt::format("{} ({})", reference,
+                                      !unpacked ? "in the container engine"
+                                      : there   ? "unpacked, and in the container engine"
+                                                : "unpacked"));
+    const auto own = std::ranges::find(subject.recipes, reference) != subject.recipes.end();
+    auto words = reference.substr(reference.find('/') + 1);
+    std::ranges::replace(words, ':', ' ');
+    return warn(kCheck,
+                no_engine  ? there.error().message
+                : unpacked ? reference + " (unpacked): the container engine does not have it"
+                           : reference + ": is not there yet",
+                own ? "aegis image build " + words : "docker pull " + reference);
+}
+
+}  // namespace
+
+Findings checkImages(Machine& machine, const Subject& subject) {
     std::set<std::string> images;
     for (const auto& [language, versions] : subject.config.runtime.images)
         for (const auto& [number, reference] : versions)
             images.insert(reference);
-    for (const auto& reference : images) {
-        auto there = machine.image(reference);
-        if (there) {
-            out.push_back(ok("base image", reference));
-            continue;
-        }
-        auto own = std::ranges::find(subject.recipes, reference) != subject.recipes.end();
-        auto words = reference.substr(reference.find('/') + 1);
-        std::ranges::replace(words, ':', ' ');
-        auto hint = own ? "aegis image build " + words : "docker pull " + reference;
-        if (there.error().code == ErrorCode::kNotFound)
-            out.push_back(warn("base image", reference + ": is not there yet", hint));
-        else
-            out.push_back(warn("base image", there.error().message, hint));
-    }
+    Findings out;
+    for (const auto& reference : images)
+        out.push_back(imageFinding(machine, subject, reference));
     return out;
 }
 

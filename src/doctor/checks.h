@@ -19,10 +19,11 @@ struct Subject {
     std::string data_dir;
     /// Where the daemon is looked for: "localhost:9090".
     std::string daemon_addr;
-    std::string version;               ///< of this program
-    bool docker_needed = true;         ///< agents cannot run without a container engine
-    bool process_needed = false;       ///< agents run in embedded sandboxes by default
-    std::vector<std::string> recipes;  ///< images that can be built here: "aegis/python:3.11"
+    std::string version;                ///< of this program
+    bool docker_needed = true;          ///< agents cannot run without a container engine
+    bool process_needed = false;        ///< agents run in embedded sandboxes by default
+    std::vector<std::string> recipes;   ///< images that can be built here: "aegis/python:3.11"
+    std::vector<std::string> unpacked;  ///< those of the configuration that are, in data_dir
 };
 
 // Each check by itself: pure rules over what the machine tells.
@@ -30,6 +31,7 @@ struct Subject {
 Findings checkSystem(Machine& machine, const Subject& subject);
 Findings checkConfiguration(Machine& machine, const Subject& subject);
 Findings checkEngine(Machine& machine, const Subject& subject);
+Findings checkImages(Machine& machine, const Subject& subject);
 Findings checkCgroups(Machine& machine, const Subject& subject);
 Findings checkSandboxing(Machine& machine, const Subject& subject);
 Findings checkVolumes(Machine& machine, const Subject& subject);

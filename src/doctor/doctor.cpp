@@ -24,6 +24,7 @@ std::vector<Task> tasksFor(const Subject& subject) {
     std::vector<Task> tasks{{"system", true, checkSystem},
                             {"configuration", true, checkConfiguration},
                             {"container engine", subject.docker_needed, checkEngine},
+                            {"base image", false, checkImages},
                             {"cgroups", true, checkCgroups},
                             {"sandboxing", true, checkSandboxing},
                             {"volumes", true, checkVolumes},

@@ -33,6 +33,7 @@ class FakeMachine : public Machine {
     Result<int> landlock_abi = 4;
     Result<std::string> engine_version = std::string("version 20.10.24");
     std::map<std::string, bool> images{{"aegis/python:3.11", true}};
+    ErrorCode image_error = ErrorCode::kNotFound;
     std::map<std::string, json::Value> daemons{{"localhost:9090", {{"version", "1.2.3"}}}};
     Error no_daemon{ErrorCode::kUnreachable, "connection refused"};
     std::map<std::string, ProviderAnswer> answers;
@@ -70,7 +71,7 @@ class FakeMachine : public Machine {
     Result<std::string> engine() override { return engine_version; }
     Status image(const std::string& reference) override {
         if (images[reference]) return {};
-        return {ErrorCode::kNotFound, "no such image"};
+        return {image_error, "no such image"};
     }
     Result<json::Value> daemon(const std::string& address) override {
         auto found = daemons.find(address);
@@ -237,16 +238,41 @@ TEST(Checks, TheServicesConfigurationIsPointedOut) {
 TEST(Checks, Engine) {
     FakeMachine machine;
     auto given = subject();
-    machine.images.clear();
-    auto finding = ailing(checkEngine(machine, given));
-    EXPECT_EQ(finding.state, State::kWarn);
-    EXPECT_EQ(finding.hint, "aegis image build python 3.11");
-    given.recipes.clear();
-    EXPECT_EQ(ailing(checkEngine(machine, given)).hint, "docker pull aegis/python:3.11");
     machine.engine_version = Error(ErrorCode::kUnreachable, "cannot be reached");
     EXPECT_EQ(ailing(checkEngine(machine, given)).state, State::kFail);
     given.docker_needed = false;
     EXPECT_EQ(ailing(checkEngine(machine, given)).state, State::kWarn);
+}
+
+TEST(Checks, BaseImages) {
+    FakeMachine machine;
+    auto given = subject();
+    const auto detail = [&] { return checkImages(machine, given)[0].detail; };
+    EXPECT_EQ(detail(), "aegis/python:3.11 (in the container engine)");
+    given.unpacked = {"aegis/python:3.11"};
+    EXPECT_EQ(detail(), "aegis/python:3.11 (unpacked, and in the container engine)");
+    machine.images.clear();
+    auto finding = ailing(checkImages(machine, given));
+    EXPECT_EQ(finding.state, State::kWarn);
+    EXPECT_EQ(finding.hint, "aegis image build python 3.11");
+    given.unpacked.clear();
+    given.recipes.clear();
+    EXPECT_EQ(ailing(checkImages(machine, given)).hint, "docker pull aegis/python:3.11");
+}
+
+TEST(Checks, ABaseImageNeedsNoEngineWhereSandboxesAreEmbedded) {
+    FakeMachine machine;
+    machine.image_error = ErrorCode::kUnreachable;
+    machine.images.clear();
+    auto given = subject();
+    given.docker_needed = false;
+    given.unpacked = {"aegis/python:3.11"};
+    EXPECT_EQ(worst(checkImages(machine, given)), State::kOk);
+    given.docker_needed = true;
+    EXPECT_EQ(ailing(checkImages(machine, given)).state, State::kWarn);
+    given.docker_needed = false;
+    given.unpacked.clear();
+    EXPECT_EQ(ailing(checkImages(machine, given)).hint, "aegis image build python 3.11");
 }
 
 TEST(Checks, Cgroups) {

@@ -38,8 +38,8 @@ Error missing(const std::string& image) {
     const auto message = fmt::format("image {} is not unpacked on this machine", image);
     if (!image.starts_with(kManaged))
         return {ErrorCode::kNotFound, message,
-                fmt::format("docker save {} -o image.tar, and give runtime.image the archive's "
-                            "absolute path; or use isolation: docker",
+                fmt::format("docker pull {}, or give runtime.image the absolute path of an archive "
+                            "that `docker save` made",
                             image)};
     auto name = image.substr(kManaged.size());
     if (const auto colon = name.find(':'); colon != name.npos) name[colon] = ' ';
@@ -93,10 +93,23 @@ Result<std::string> RootStore::named(const std::string& name) const {
     return std::string(json::getString(value, "digest"));
 }
 
+Result<ports::RootImage> RootStore::unpacked(const std::string& name) const {
+    AEGIS_TRY(const auto digest, named(name));
+    return find(digest);
+}
+
 Status RootStore::setName(const std::string& name, const std::string& digest) const {
     AEGIS_CHECK(os::makeDirs(directory_ + "/names"));
     return os::writeFileAtomic(fmt::format("{}/names/{}", directory_, text::sha256Hex(name)),
                                json::dump(json::Object{{"name", name}, {"digest", digest}}));
+}
+
+RootStore::RootStore(std::string directory, UnpackOptions options,
+                     std::unique_ptr<ports::ImageOrigin> origin)
+    : directory_(std::move(directory)), options_(options), origin_(std::move(origin)) {}
+
+void RootStore::stop() {
+    if (origin_) origin_->stop();
 }
 
 Result<RootStore::Staged> RootStore::stage() const {
@@ -189,14 +202,42 @@ Result<ports::RootImage> RootStore::load(const std::string& path) {
     return within(loadLayout(here.get(), name));
 }
 
+/// The origin's image of this name, unpacked at its first use. Its identity is what it is known by
+/// here, so that a name which means another image tomorrow is another.
+Result<ports::RootImage> RootStore::fetched(const std::string& image) {
+    AEGIS_TRY(const auto identity, origin_->identity(image));
+    const auto key = "origin " + identity;
+    if (auto known = unpacked(key)) return known;
+    std::lock_guard lock(fetching_);
+    if (auto known = unpacked(key)) return known;
+    AEGIS_TRY(const auto apart, stage());
+    const auto path = apart.path + "/image.tar";
+    AEGIS_TRY(os::Fd archive, os::openFile(path, O_RDWR | O_CREAT | O_EXCL, 0600));
+    AEGIS_CHECK(origin_->save(identity, archive.get(), options_.limits.bytes));
+    if (::lseek(archive.get(), 0, SEEK_SET) != 0) return errnoError(errno, path);
+    // The root that a layout's files do not need is where they are taken apart.
+    AEGIS_CHECK(unpackFiles(archive.get(), apart.root.get(), options_.limits));
+    archive.reset();
+    (void)::unlink(path.c_str());
+    AEGIS_TRY(auto loaded, loadLayout(apart.root.get(), key));
+    AEGIS_CHECK(setName(image, loaded.digest));
+    return loaded;
+}
+
 Result<ports::RootImage> RootStore::resolve(const std::string& image) {
-    std::string name = image;
     if (isPath(image)) {
-        AEGIS_TRY(name, identity(image));
+        AEGIS_TRY(const auto name, identity(image));
+        if (auto known = unpacked(name)) return known;
+        return load(image);
     }
-    if (const auto digest = named(name))
-        if (auto known = find(*digest)) return known;
-    return isPath(image) ? load(image) : missing(image);
+    auto here = unpacked(image);
+    if (origin_ == nullptr || (here && image.starts_with(kManaged)))
+        return here ? std::move(here) : missing(image);
+    auto there = fetched(image);
+    if (there || here) return there ? std::move(there) : std::move(here);
+    const auto code = there.error().code;
+    if (code == ErrorCode::kNotFound || code == ErrorCode::kUnreachable) return missing(image);
+    return std::move(there.error()).within("image " + image);
 }
 
 }  // namespace aegis::image

@@ -9,6 +9,9 @@
 
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <memory>
+#include <optional>
 
 #include "os/files.h"
 #include "text/digest.h"
@@ -305,7 +308,89 @@ TEST_F(RootStoreTest, ABuiltImageHasAName) {
     EXPECT_TRUE(fs::exists(image->root + "/usr/bin/python3"));
     const auto other = store.resolve("debian:12");
     ASSERT_FALSE(other);
-    EXPECT_NE(other.error().hint.find("docker save debian:12"), std::string::npos);
+    EXPECT_NE(other.error().hint.find("docker pull debian:12"), std::string::npos);
+}
+
+/// An engine with images by name; their archives by identity.
+struct FakeOrigin : ports::ImageOrigin {
+    Result<std::string> identity(const std::string& image) override {
+        if (failure) return *failure;
+        const auto found = names.find(image);
+        if (found == names.end()) return {ErrorCode::kNotFound, "no such image"};
+        return found->second;
+    }
+    Status save(const std::string& identity, int fd, std::uint64_t limit) override {
+        ++saves;
+        EXPECT_GT(limit, 0U);
+        return os::writeAll(fd, archives[identity]);
+    }
+    void stop() override { failure = Error(ErrorCode::kCancelled, "stopped"); }
+    std::map<std::string, std::string> names, archives;
+    std::optional<Error> failure;
+    int saves = 0;
+};
+
+class OriginTest : public RootStoreTest {
+  protected:
+    OriginTest() {
+        auto owned = std::make_unique<FakeOrigin>();
+        origin_ = owned.get();
+        store_ = std::make_unique<RootStore>(dir_ + "/images", options_, std::move(owned));
+        origin_->names["own:1"] = "one";
+        origin_->archives["one"] = dockerSave({Tar().file("which", "one").done()});
+        origin_->archives["two"] = dockerSave({Tar().file("which", "two").done()});
+    }
+    std::string which(const std::string& name) {
+        const auto image = store_->resolve(name);
+        if (!image) return image.error().message;
+        return *os::readFile(image->root + "/which", 10);
+    }
+    FakeOrigin* origin_;
+    std::unique_ptr<RootStore> store_;
+};
+
+TEST_F(OriginTest, AnImageIsUnpackedOnceAndAgainWhenItsNameMeansAnother) {
+    EXPECT_EQ(which("own:1"), "one");
+    EXPECT_EQ(which("own:1"), "one");
+    EXPECT_EQ(origin_->saves, 1);
+    origin_->names["own:1"] = "two";
+    EXPECT_EQ(which("own:1"), "two");
+    origin_->names["own:1"] = "one";
+    EXPECT_EQ(which("own:1"), "one");
+    EXPECT_EQ(origin_->saves, 2);
+    for (const auto& entry : fs::directory_iterator(dir_ + "/images"))
+        EXPECT_FALSE(entry.path().filename().string().starts_with("new-")) << "nothing is left";
+}
+
+TEST_F(OriginTest, WhatWasUnpackedIsThereWithoutIt) {
+    EXPECT_EQ(which("own:1"), "one");
+    origin_->failure = Error(ErrorCode::kUnreachable, "no engine");
+    EXPECT_EQ(which("own:1"), "one");
+    EXPECT_EQ(store_->resolve("other:1").error().code, ErrorCode::kNotFound);
+    origin_->failure = Error(ErrorCode::kPermissionDenied, "closed");
+    const auto refused = store_->resolve("other:1");
+    EXPECT_EQ(refused.error().code, ErrorCode::kPermissionDenied);
+    EXPECT_NE(refused.error().message.find("other:1"), std::string::npos);
+    store_->stop();
+    EXPECT_EQ(store_->resolve("other:1").error().code, ErrorCode::kCancelled);
+}
+
+TEST_F(OriginTest, ABaseImageThatWasUnpackedHereComesFirst) {
+    const auto path = write("built.tar", Tar().file("which", "here").done());
+    const auto fd = os::openFile(path, O_RDONLY);
+    origin_->names["aegis/python:3.11"] = "one";
+    EXPECT_EQ(which("aegis/python:3.11"), "one");
+    ASSERT_TRUE(store_->importTar("aegis/python:3.11", fd->get(), {}, Deadline::never()));
+    EXPECT_EQ(which("aegis/python:3.11"), "here");
+}
+
+TEST_F(OriginTest, AnArchiveThatIsCutIsNoImage) {
+    auto& archive = origin_->archives["one"];
+    const auto whole = archive;
+    archive.resize(archive.size() / 2);
+    EXPECT_FALSE(store_->resolve("own:1"));
+    archive = whole;
+    EXPECT_EQ(which("own:1"), "one");
 }
 
 }  // namespace

@@ -6,10 +6,11 @@
 #include <cstdlib>
 
 #include "daemon/daemon.h"
-#include "node/node_facts.h"
 #include "doctor/doctor.h"
 #include "doctor/system_machine.h"
 #include "image/base_image.h"
+#include "image/root_store.h"
+#include "node/node_facts.h"
 #include "os/clock.h"
 #include "os/files.h"
 #include "program/node_main.h"
@@ -42,8 +43,12 @@ doctor::Subject subjectOf(const cli::GlobalFlags& flags) {
         subject.data_dir = *dir;
     else
         refuse(dir.error());
-    const auto facts = node::nodeFacts(
-        subject.config, {}, node::embeddedReady(subject.config, subject.data_dir));
+    const auto facts =
+        node::nodeFacts(subject.config, {}, node::embeddedReady(subject.config, subject.data_dir));
+    for (const auto& [language, versions] : subject.config.runtime.images)
+        for (const auto& [version, reference] : versions)
+            if (image::RootStore(node::imageDir(subject.data_dir)).resolve(reference))
+                subject.unpacked.push_back(reference);
     subject.process_needed = facts.default_isolation == agent::Isolation::kProcess;
     subject.docker_needed = !facts.isolations.contains(agent::Isolation::kProcess) ||
                             facts.default_isolation == agent::Isolation::kDocker;

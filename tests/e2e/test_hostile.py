@@ -80,6 +80,24 @@ class Images(Case):
         self.assertCompleted(record)
         self.assertTrue(record["output"].startswith("prompt was "))
 
+    def test_the_engines_images_in_the_embedded_sandbox(self):
+        """By their names in the engine; a name that means another image tomorrow is another."""
+        moving = f"aegis-test/moving:{os.getpid()}"
+        self.addCleanup(subprocess.run, ["docker", "rmi", "-f", moving], capture_output=True,
+                        check=False)
+        manifest = agent("moving", execution={"max_iterations": 1})
+        manifest["spec"]["runtime"] = {"image": moving, "isolation": "process"}
+        manifest["spec"]["advanced"] = {"bootstrap_path": "/agent/own.py"}
+        unknown = self.node.ok("agent", "deploy", "-", stdin=json.dumps(manifest))
+        self.assertRegex(unknown.err, f"(?m)^warning: image {moving} is not unpacked .*docker pull")
+        record = self.node.run("moving")
+        self.assertEqual(record["error"]["code"], "sandbox_error", record)
+        subprocess.run(["docker", "tag", self.full, moving], check=True)
+        self.assertTrue(self.node.run("moving")["output"].startswith("prompt was "))
+        build_image(moving, files=[("agent/own.py", "print('another')\n")])
+        wait_until(lambda: self.node.run("moving")["output"] == "another",
+                   "what the name means now")
+
     def test_managed_bootstrap_in_an_own_image(self):
         manifest = agent("managed")
         manifest["spec"]["runtime"] = {"image": self.full, "isolation": "docker"}

@@ -23,6 +23,8 @@ constexpr std::int64_t kVersionMs = 2'000;
 constexpr std::size_t kMaxIdle = 16;
 constexpr std::size_t kUploadPiece = 1 << 20;
 constexpr std::size_t kMaxProgressLine = 256 << 10;
+constexpr std::size_t kMaxRefusal = 64 << 10;
+constexpr std::int64_t kSaveIdleMs = 30'000;
 
 net::ClientRequest makeRequest(std::string method, std::string target) {
     net::ClientRequest request;
@@ -173,19 +175,12 @@ Result<json::Value> Engine::get(const std::string& path, Deadline deadline) {
     return parseAnswer(response.body);
 }
 
-Status Engine::progress(net::ClientRequest request, Deadline deadline, const OnLine& on_line) {
+Status Engine::streamed(net::ClientRequest request, Deadline deadline, const OnBody& take) {
     AEGIS_TRY(auto version_prefix, prefix(deadline));
     request.target = version_prefix + request.target;
     int status = 0;
     std::string refusal;
-    Status failure;
-    wire::LineSplitter lines(kMaxProgressLine);
-    auto take = [&](std::string_view line) {
-        if (!failure) return;
-        auto value = parseAnswer(line);
-        failure = value ? progressError(*value) : Status(std::move(value.error()));
-        if (failure) failure = on_line(*value);
-    };
+    Status taken;
     Lease lease(*this);
     auto response = (*lease).stream(
         request, deadline,
@@ -194,19 +189,34 @@ Status Engine::progress(net::ClientRequest request, Deadline deadline, const OnL
             return true;
         },
         [&](std::string_view chunk) {
-            if (status != 200) {
+            if (status == 200)
+                taken = take(chunk);
+            else
                 refusal.append(
-                    chunk.substr(0, 65536 - std::min<std::size_t>(65536, refusal.size())));
-                return true;
-            }
-            if (auto fed = lines.feed(chunk, take); !fed) failure = std::move(fed);
-            return failure.has_value();
+                    chunk.substr(0, kMaxRefusal - std::min(kMaxRefusal, refusal.size())));
+            return taken.has_value();
         });
-    if (!failure) return failure;
+    if (!taken) return taken;
     if (!response) return transportError(std::move(response.error()));
     if (status != 200) return engineError(status, refusal);
-    AEGIS_CHECK(lines.finish(take));
     lease.giveBack();
+    return {};
+}
+
+Status Engine::progress(net::ClientRequest request, Deadline deadline, const OnLine& on_line) {
+    wire::LineSplitter lines(kMaxProgressLine);
+    Status failure;
+    const auto line = [&](std::string_view text) {
+        if (!failure) return;
+        auto value = parseAnswer(text);
+        failure = value ? progressError(*value) : Status(std::move(value.error()));
+        if (failure) failure = on_line(*value);
+    };
+    AEGIS_CHECK(streamed(std::move(request), deadline, [&](std::string_view chunk) {
+        if (auto fed = lines.feed(chunk, line); !fed) failure = std::move(fed);
+        return failure;
+    }));
+    AEGIS_CHECK(lines.finish(line));
     return failure;
 }
 
@@ -268,6 +278,19 @@ Result<std::string> Engine::loadImage(const std::string& path, Deadline deadline
     if (loaded.empty())
         return {ErrorCode::kInvalid, path + ": holds no image", "make it with `docker save`"};
     return loaded;
+}
+
+Status Engine::saveImage(const std::string& reference, int fd, std::uint64_t limit,
+                         Deadline deadline) {
+    auto request =
+        makeRequest("GET", fmt::format("/images/{}/get", wire::percentEncode(reference, true)));
+    request.idle_ms = kSaveIdleMs;
+    return streamed(std::move(request), deadline, [&](std::string_view chunk) -> Status {
+        if (chunk.size() > limit)
+            return {ErrorCode::kTooLarge, fmt::format("image {} is too large", reference)};
+        limit -= chunk.size();
+        return os::writeAll(fd, chunk);
+    });
 }
 
 Status Engine::watchImages(const std::function<void()>& changed) {

@@ -74,6 +74,10 @@ class Engine {
     /// Loads a `docker save` archive; returns the first name in it, or its id.
     Result<std::string> loadImage(const std::string& path, Deadline deadline);
 
+    /// Writes a `docker save` archive of the image to `fd`: kTooLarge beyond `limit` bytes,
+    /// kTimeout also when nothing comes for half a minute.
+    Status saveImage(const std::string& reference, int fd, std::uint64_t limit, Deadline deadline);
+
     /// Blocks and calls `changed` once at the beginning and whenever the engine's images have
     /// changed, until the connection ends or stop().
     Status watchImages(const std::function<void()>& changed);
@@ -99,12 +103,15 @@ class Engine {
   private:
     class Lease;
     using OnLine = std::function<Status(const json::Value&)>;
+    using OnBody = std::function<Status(std::string_view)>;
 
     Result<std::string> prefix(Deadline deadline);
     Result<net::ClientResponse> exchange(const net::ClientRequest& request, Deadline deadline);
     Result<net::ClientResponse> call(std::string method, const std::string& path,
                                      const json::Object* body, Deadline deadline);
     Result<json::Value> get(const std::string& path, Deadline deadline);
+    /// The body of a good answer goes to `take` as it comes.
+    Status streamed(net::ClientRequest request, Deadline deadline, const OnBody& take);
     Status progress(net::ClientRequest request, Deadline deadline, const OnLine& on_line);
     Error transportError(Error error) const;
 
