@@ -176,6 +176,9 @@ class Node:
         for mount in self.mounts():
             subprocess.run(["umount", "-l", mount], capture_output=True, check=False)
         if self.node_id():
+            # One that was killed leaves it mounted, for the next.
+            subprocess.run(["umount", os.path.join(RUN_DIR, self.node_id() + "-process")],
+                           capture_output=True, check=False)
             for path in glob.glob(os.path.join(RUN_DIR, self.node_id()) + "*"):
                 shutil.rmtree(path, ignore_errors=True)
 

@@ -1,5 +1,7 @@
 #include <gtest/gtest.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -109,6 +111,41 @@ TEST(RunDirs, LeavesNoEmptyDirectoryAndNothingThatIsInUse) {
         }
         EXPECT_EQ(fs::exists(root), in_use);
     }
+}
+
+TEST(RunDirs, LieInMemoryUntilTheirEnd) {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root: memory is mounted";
+    TempDir temp;
+    const auto node = testNode();
+    const auto open = [&] {
+        auto dirs = RunDirs::open(node, os::systemRandom(), temp.path + "/run");
+        EXPECT_TRUE(dirs && dirs->keepInMemory());
+        return dirs;
+    };
+    std::string root;
+    {
+        auto dirs = open();
+        ASSERT_TRUE(dirs);
+        root = dirs->root();
+        struct statfs disk{};
+        ASSERT_EQ(::statfs(root.c_str(), &disk), 0);
+        EXPECT_EQ(disk.f_type, TMPFS_MAGIC);
+        struct stat st{};
+        ASSERT_EQ(::stat(root.c_str(), &st), 0);
+        EXPECT_EQ(st.st_mode & 0777, 0700U);
+        // As when a daemon was killed: the next finds it, and what is in it.
+        const auto one = dirs->create();
+        ASSERT_TRUE(one);
+        auto next = open();
+        ASSERT_TRUE(next);
+        ASSERT_EQ(::statfs(root.c_str(), &disk), 0);
+        EXPECT_EQ(disk.f_type, TMPFS_MAGIC);
+        EXPECT_TRUE(fs::exists(one->shared));
+        ASSERT_TRUE(next->sweep({}));
+        EXPECT_FALSE(fs::exists(one->shared));
+        const RunDirs moved = std::move(*next);
+    }
+    EXPECT_FALSE(fs::exists(root));
 }
 
 TEST(RunDirs, RefusesALinkAndAPathTooLongForASocket) {

@@ -3,7 +3,10 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <linux/magic.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -14,6 +17,8 @@
 #include <vector>
 
 #include "os/files.h"
+#include "os/mount.h"
+#include "os/mount_tree.h"
 
 namespace aegis::sandbox {
 namespace {
@@ -61,7 +66,22 @@ Result<RunDirs> RunDirs::open(const NodeId& node, Random& random, const std::str
 
 RunDirs::~RunDirs() {
     // Sandboxes that outlive the daemon still hold it; then it stays.
+    if (mounted_) (void)os::unmount(root_);
     if (!root_.empty()) ::rmdir(root_.c_str());
+}
+
+Status RunDirs::keepInMemory() {
+    AEGIS_TRY(mounted_, os::isMountPoint(root_));
+    struct statfs st{};
+    if (::statfs(root_.c_str(), &st) != 0) return errnoError(errno, root_);
+    if (mounted_ || st.f_type == TMPFS_MAGIC) return {};
+    // As much as a /run in memory has, which on most machines it is.
+    AEGIS_TRY(const os::Fd memory,
+              os::newFileSystem("tmpfs", {{"size", "10%"}, {"mode", "0700"}},
+                                MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC));
+    AEGIS_CHECK(os::attachTreeAt(memory.get(), AT_FDCWD, root_.c_str()));
+    mounted_ = true;
+    return {};
 }
 
 Result<RunDir> RunDirs::create() {

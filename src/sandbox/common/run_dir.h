@@ -43,8 +43,15 @@ class RunDirs {
 
     ~RunDirs();
     RunDirs(RunDirs&& other) noexcept
-        : root_(std::exchange(other.root_, {})), random_(other.random_) {}
+        : root_(std::exchange(other.root_, {})),
+          random_(other.random_),
+          mounted_(std::exchange(other.mounted_, false)) {}
     RunDirs& operator=(RunDirs&&) = delete;
+
+    /// Where they lie on a disk, mounts memory over the node's directory, until its end: a disk's
+    /// file system takes longer to make a socket's file than all the rest of one takes. For
+    /// sandboxes whose mounts this process makes itself; an engine might not see it.
+    Status keepInMemory();
 
     const std::string& root() const { return root_; }
     Result<RunDir> create();
@@ -57,6 +64,7 @@ class RunDirs {
 
     std::string root_;
     Random* random_;
+    bool mounted_ = false;  ///< by this or by a daemon that was killed
 };
 
 /// Writes the sandbox's /etc/hosts to `hostsFile()`: its own names are all that it can resolve.

@@ -153,6 +153,9 @@ Result<std::unique_ptr<ProcessRuntime>> ProcessRuntime::create(ProcessOptions op
     AEGIS_TRY(auto template_filter, templateFilter());
     // Beside the other isolation's, which sweeps its own.
     AEGIS_TRY(auto dirs, RunDirs::open(options.node, random, options.run_base, "process"));
+    if (auto kept = dirs.keepInMemory(); !kept)
+        log(LogLevel::kDebug, "the sandboxes' sockets lie on a disk",
+            {{"error", kept.error().message}});
     return std::unique_ptr<ProcessRuntime>(new ProcessRuntime(
         std::make_unique<Impl>(options, std::move(filter), std::move(template_filter),
                                hexWord(random), std::move(guest_dir), images, std::move(dirs))));
