@@ -87,6 +87,8 @@ void Relay::acceptReady(std::uint32_t index) {
         const int on = 1;
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
         connection.tcp = fd;
+        connection.up.bytes = buffers_[indexOf(connection)][0];
+        connection.down.bytes = buffers_[indexOf(connection)][1];
         connection.socket_name = listener.socket_name;
         const std::int64_t now = nowMs();
         connection.give_up_at = now + kHoldMs;

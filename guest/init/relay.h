@@ -38,7 +38,7 @@ class Relay {
         const char* socket_name = nullptr;
     };
     struct Direction {
-        char bytes[kBufferBytes];
+        char* bytes = nullptr;  ///< kBufferBytes
         std::size_t begin = 0;
         std::size_t end = 0;
         bool ended = false;   ///< the source has no more
@@ -70,6 +70,9 @@ class Relay {
     Listener listeners_[kListeners];
     Connection connections_[kMaxConnections];
     std::size_t open_connections_ = 0;
+    // Apart from what is written at the start of each: of 2 MiB, what no connection uses stays
+    // untouched and is no memory.
+    char buffers_[kMaxConnections][2][kBufferBytes];
 };
 
 }  // namespace aegis::init

@@ -30,6 +30,7 @@ constexpr int kTerminals = 32;
 // An empty directory to build in: the launcher's, and a template's.
 constexpr const char* kScratch = "/scratch";
 constexpr const char* kTemplateScratch = "/aegis/scratch";
+constexpr const char* kEmpty = "empty";  // of which copies are mounted; nothing is ever put there
 
 struct Device {
     const char* name;
@@ -143,7 +144,7 @@ Status fillSkeleton(int skeleton, const RootPlan& plan) {
     return {};
 }
 
-Status maskProc(int root) {
+Status maskProc(int root, int scratch) {
     AEGIS_TRY(const os::Fd proc, openDir(root, "proc"));
     AEGIS_TRY(const os::Fd dev, openDir(root, "dev"));
     for (const char* name : kMaskedFiles) {
@@ -153,15 +154,15 @@ Status maskProc(int root) {
     }
     for (const char* name : kMaskedDirs) {
         if (::faccessat(proc.get(), name, F_OK, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        // A file system for each would cost ten times that, and as much again when it goes.
         AEGIS_TRY(const os::Fd empty,
-                  os::newFileSystem("tmpfs", {{"size", "4k"}, {"nr_inodes", "1"}},
-                                    MOUNT_ATTR_RDONLY | kSafe | MOUNT_ATTR_NOEXEC));
+                  os::cloneTreeAt(scratch, kEmpty, MOUNT_ATTR_RDONLY | kSafe | MOUNT_ATTR_NOEXEC));
         AEGIS_CHECK(os::attachTreeAt(empty.get(), proc.get(), name));
     }
     return {};
 }
 
-Status mountKernelViews(int root) {
+Status mountKernelViews(int root, int scratch) {
     AEGIS_TRY(const os::Fd dev, os::cloneTreeAt(AT_FDCWD, "/dev", 0));
     AEGIS_CHECK(attachAt(dev, root, "/dev"));
     AEGIS_TRY(const os::Fd pts, os::newFileSystem("devpts",
@@ -179,7 +180,7 @@ Status mountKernelViews(int root) {
     AEGIS_CHECK(attachAt(shm, root, "/dev/shm"));
     AEGIS_TRY(const os::Fd proc, os::newFileSystem("proc", {}, kSafe | MOUNT_ATTR_NOEXEC));
     AEGIS_CHECK(attachAt(proc, root, "/proc"));
-    return maskProc(root);
+    return maskProc(root, scratch);
 }
 
 Status mountGuestPlaces(int root, const RootPlan& plan) {
@@ -229,7 +230,7 @@ Result<os::Fd> newScratch(const char* where) {
     AEGIS_TRY(os::Fd scratch, os::newFileSystem("tmpfs", {{"size", "1m"}, {"mode", "0755"}},
                                                 kSafe | MOUNT_ATTR_NOEXEC));
     AEGIS_CHECK(os::attachTreeAt(scratch.get(), AT_FDCWD, where));
-    for (const char* name : {"image", "skeleton", "root"})
+    for (const char* name : {"image", "skeleton", "root", kEmpty})
         AEGIS_CHECK(makeDir(scratch.get(), name));
     return scratch;
 }
@@ -249,7 +250,7 @@ Status enterRootAt(const char* where, RootPlan plan) {
     AEGIS_TRY(const os::Fd overlay, newOverlay(where));
     AEGIS_CHECK(os::attachTreeAt(overlay.get(), scratch.get(), "root"));
     AEGIS_TRY(const os::Fd root, openDir(scratch.get(), "root"));
-    AEGIS_CHECK(mountKernelViews(root.get()));
+    AEGIS_CHECK(mountKernelViews(root.get(), scratch.get()));
     AEGIS_CHECK(mountGuestPlaces(root.get(), plan));
     return os::pivotTo(root.get());
 }

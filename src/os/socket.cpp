@@ -341,10 +341,11 @@ Status sendWithFds(int fd, std::string_view bytes, std::span<const int> fds, Dea
 
 Result<MessageWithFds> recvWithFds(int fd, std::size_t max_bytes, std::size_t max_fds,
                                    Deadline deadline) {
-    MessageWithFds out;
-    out.bytes.resize(std::max<std::size_t>(max_bytes, 1));
+    // Not cleared: of a large buffer, what no message fills stays untouched and costs nothing.
+    const auto size = std::max<std::size_t>(max_bytes, 1);
+    const auto buffer = std::make_unique_for_overwrite<char[]>(size);
     alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kMaxPassedFds)> control{};
-    iovec part{out.bytes.data(), out.bytes.size()};
+    iovec part{buffer.get(), size};
     msghdr message{};
     ssize_t n = -1;
     while (n < 0) {
@@ -358,7 +359,8 @@ Result<MessageWithFds> recvWithFds(int fd, std::size_t max_bytes, std::size_t ma
         if (errno != EAGAIN) return errnoError(errno, "receive");
         AEGIS_CHECK(waitReady(fd, POLLIN, deadline));
     }
-    out.bytes.resize(static_cast<std::size_t>(n));
+    MessageWithFds out;
+    out.bytes.assign(buffer.get(), static_cast<std::size_t>(n));
     for (auto* h = CMSG_FIRSTHDR(&message); h != nullptr; h = CMSG_NXTHDR(&message, h)) {
         if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS) continue;
         for (std::size_t at = 0; at < h->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
