@@ -17,6 +17,7 @@
 #include "launcher/confine.h"
 #include "launcher/namespaces.h"
 #include "launcher/rootfs.h"
+#include "launcher/twin.h"
 #include "os/files.h"
 #include "os/socket.h"
 #include "proto/ctl_wire.h"
@@ -119,27 +120,16 @@ void takeEnds() {
     ::syscall(SYS_close_range, static_cast<unsigned>(proto::ctl::kJobFd) + 1, ~0U, 0U);
 }
 
-/// From a clone of the template to a sandbox. Returns in the payload, which is a fork of this
-/// process; this one becomes PID 1.
-void becomeSandbox(os::Fd socket, const std::string& filter) {
-    // Beyond what makeEnds() uses.
-    const int high = ::fcntl(socket.get(), F_DUPFD_CLOEXEC, 2 * kOutOfTheWay);
-    socket.reset(high);
-    ::close(launch::kTemplateFd);
-    auto status = high < 0 ? Status(errnoError(errno, "a stem's socket")) : makeBase(high);
-    if (status) status = makeSandbox(high, filter);
-    pid_t payload = -1;
-    if (status) {
-        payload = ::fork();
-        if (payload == 0) {
-            takeEnds();
-            return;
-        }
-        if (payload < 0) status = errnoError(errno, "fork");
-    }
-    if (status) status = closeDescriptors(kFirstEnd + kInitEnds);
+/// What a stem is at last: PID 1, with the ends of its payload's pipes.
+void becomeInit(void* socket, pid_t payload, int until_exec) {
+    // Right behind what PID 1 gets, so that all beyond it can be closed.
+    int last = kFirstEnd + static_cast<int>(kInitEnds);
+    Status status;
+    if (until_exec >= 0 && ::dup3(until_exec, last++, O_CLOEXEC) < 0)
+        status = errnoError(errno, "dup3");
+    if (status) status = closeDescriptors(static_cast<unsigned>(last));
     if (!status) {
-        sayFailed(high, status.error());
+        sayFailed(*static_cast<int*>(socket), status.error());
         ::_exit(126);
     }
     auto pid = fmt::format("{}", payload);
@@ -147,6 +137,21 @@ void becomeSandbox(os::Fd socket, const std::string& filter) {
                           nullptr};
     ::execve(kInit, argv, kInitEnv);
     ::_exit(127);
+}
+
+/// From a clone of the template to a sandbox. Returns in the payload, which keeps the interpreter's
+/// memory; this process becomes PID 1.
+void becomeSandbox(os::Fd socket, const std::string& filter, const ThreadRecord& thread) {
+    // Beyond what makeEnds() uses.
+    int high = ::fcntl(socket.get(), F_DUPFD_CLOEXEC, 2 * kOutOfTheWay);
+    socket.reset(high);
+    ::close(launch::kTemplateFd);
+    auto status = high < 0 ? Status(errnoError(errno, "a stem's socket")) : makeBase(high);
+    if (status) status = makeSandbox(high, filter);
+    if (status) status = forkTwin(thread, {&high, becomeInit});
+    if (status) return takeEnds();
+    sayFailed(high, status.error());
+    ::_exit(126);
 }
 
 /// The filter of what becomes of stems.
@@ -170,6 +175,7 @@ void reply(int socket, const Result<Clone>& made) {
 
 Status serveTemplate(int socket, const ForkHooks& hooks) {
     ::prctl(PR_SET_NAME, "aegis-template");
+    const auto thread = threadRecord();
     // Stems are nobody's to wait for: whoever has the pidfd sees them end.
     resetSignal(SIGCHLD, SA_NOCLDWAIT);
     AEGIS_TRY(const auto filter, receiveFilter(socket));
@@ -181,7 +187,7 @@ Status serveTemplate(int socket, const ForkHooks& hooks) {
         hooks.before();
         auto made = cloneIntoNamespaces(-1);
         if (made && made->pid == 0) {
-            becomeSandbox(std::move(message->fds[0]), filter);
+            becomeSandbox(std::move(message->fds[0]), filter, thread);
             hooks.after_in_child();
             return {};
         }

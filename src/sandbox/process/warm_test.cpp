@@ -89,6 +89,39 @@ TEST_P(WarmProcessRuntimeTest, OneThatStandsGetsTheLimitsOfWhomItIsFor) {
     }
 }
 
+TEST_P(WarmProcessRuntimeTest, ThePayloadsThreadIsKnownToTheKernelAndTheLibrary) {
+    // It goes on in memory that another process was forked with. A signal from another thread goes
+    // to the number that the library holds of the first; sched_getcpu() reads what the kernel
+    // writes for a thread that has told it where.
+    const std::string script = R"(
+import ctypes, json, os, signal, threading
+libc = ctypes.CDLL(None, use_errno=True)
+got = []
+signal.signal(signal.SIGUSR1, lambda *_: got.append(threading.get_native_id() == os.getpid()))
+main = threading.get_ident()
+other = threading.Thread(target=lambda: signal.pthread_kill(main, signal.SIGUSR1))
+other.start(); other.join()
+cpus, seen = sorted(os.sched_getaffinity(0)), []
+for cpu in cpus:
+    os.sched_setaffinity(0, {cpu})
+    seen.append(libc.sched_getcpu())
+head, size = ctypes.c_void_p(), ctypes.c_size_t()
+libc.syscall(274, 0, ctypes.byref(head), ctypes.byref(size))  # get_robust_list
+child = os.fork()
+if child == 0: os._exit(7)
+print(json.dumps([got, seen == cpus, bool(head.value), os.waitpid(child, 0)[1] >> 8]))
+)";
+    for (int i = 0; i < 2; ++i) {
+        const auto what = spec(script);
+        const auto id = what.id;
+        const auto fate = runToEnd(what);
+        ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
+        EXPECT_EQ(fate.exit->standard_output, "[[true], true, true, 7]\n")
+            << fate.exit->standard_error;
+        closeNow(id);
+    }
+}
+
 TEST_P(WarmProcessRuntimeTest, NothingOfOneIsInAnother) {
     // Leaves a mark wherever one may be left, and tells whether there was one.
     const std::string script = R"(
