@@ -69,6 +69,12 @@ class Volumes {
                         std::function<void(Status)> done) = 0;
     /// Volumes of `execution` that are full now (free space under one block).
     virtual std::vector<VolumeRecord> full(const ExecutionId& execution) = 0;
+    using OnFull = std::function<void(const ExecutionId&, const VolumeRecord&)>;
+    /// Who is told of attached volumes that became full, on a thread of the port's. With an empty
+    /// one no call is running any more when this returns.
+    virtual void onFull(OnFull tell) = 0;
+    /// A program of `execution` begins: what it writes is looked at closely.
+    virtual void expectWrites(const ExecutionId& execution) = 0;
 
     virtual Result<std::vector<VolumeRecord>> list() = 0;
     virtual Result<VolumeRecord> get(const VolumeId& id) = 0;

@@ -170,8 +170,8 @@ void Actor::handleDispatchResult(int sandbox, proto::guest::DispatchResult resul
     for (std::size_t i = 0; i < state_.conversations.size(); ++i) {
         const auto& c = state_.conversations[i];
         const auto* turn = c.turns.empty() ? nullptr : &c.turns.back();
-        bool current = turn != nullptr && turn->current &&
-                       turn->current->dispatch_id == result.dispatch_id;
+        bool current =
+            turn != nullptr && turn->current && turn->current->dispatch_id == result.dispatch_id;
         bool answered = std::ranges::find(c.dispatched, result.dispatch_id) != c.dispatched.end();
         if (!current && !answered) continue;
         waiting_[static_cast<int>(i)] = call;
@@ -182,7 +182,7 @@ void Actor::handleDispatchResult(int sandbox, proto::guest::DispatchResult resul
         auto answer = turn->answer;
         int index = turn->current->index;
         deps_->work([self = shared_from_this(), sandbox, answer, index,
-                            result = std::move(result)]() mutable {
+                     result = std::move(result)]() mutable {
             self->finishDispatch(sandbox, answer, index, std::move(result));
         });
         return;
@@ -247,6 +247,7 @@ void Actor::answer(const GuestReply& reply, const GuestCallPtr& call) {
         message.kind = GuestMessage::Kind::kDispatch;
         message.dispatch_id = reply.dispatch_id;
         message.command = dispatches_[reply.dispatch_id];
+        if (!context_.manifest->volumes.empty()) deps_->volumes.expectWrites(context_.id);
         call->push(std::move(message));
         return;
     }
@@ -271,9 +272,11 @@ void Actor::answer(const GuestReply& reply, const GuestCallPtr& call) {
 
 void Actor::failGuests(const std::string& message) {
     auto waiting = std::exchange(waiting_, {});
-    for (auto& [conversation, call] : waiting) call->fail("iteration_ended", message, false);
+    for (auto& [conversation, call] : waiting)
+        call->fail("iteration_ended", message, false);
     auto deferred = std::exchange(deferred_, {});
-    for (auto& asked : deferred) asked.call->fail("iteration_ended", message, false);
+    for (auto& asked : deferred)
+        asked.call->fail("iteration_ended", message, false);
 }
 
 void Actor::modelDelta(int call, std::string_view text) {
@@ -288,11 +291,10 @@ void Actor::modelDelta(int call, std::string_view text) {
 void Actor::egress(int sandbox, execution::EgressDecided data) {
     // What does not fit the mailbox is lost, as class D may be: the guest decides how often this
     // happens.
-    (void)deps_->core.post(
-        mailbox_,
-        [self = shared_from_this(), sandbox, data = std::move(data)]() mutable {
-            self->handle(execution::EgressNoted{sandbox, std::move(data)}, {});
-        });
+    (void)deps_->core.post(mailbox_,
+                           [self = shared_from_this(), sandbox, data = std::move(data)]() mutable {
+                               self->handle(execution::EgressNoted{sandbox, std::move(data)}, {});
+                           });
 }
 
 void Actor::drainDeltas() {

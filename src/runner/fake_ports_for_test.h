@@ -235,6 +235,10 @@ class FakeVolumes : public ports::Volumes {
         done({});
     }
     std::vector<ports::VolumeRecord> full(const ExecutionId&) override { return {}; }
+    void onFull(OnFull tell) override { on_full = std::move(tell); }
+    void expectWrites(const ExecutionId& id) override {
+        if (on_write) on_write(id);
+    }
     Result<std::vector<ports::VolumeRecord>> list() override {
         return std::vector<ports::VolumeRecord>{};
     }
@@ -248,6 +252,8 @@ class FakeVolumes : public ports::Volumes {
     Status sweep(const std::set<ExecutionId>&, UtcTime) override { return {}; }
     Status available() override { return {}; }
     std::atomic<int> detached = 0;
+    OnFull on_full;
+    std::function<void(const ExecutionId&)> on_write;  ///< a program begins
 };
 
 /// Its guests are threads that speak the guest protocol to the runner, as bootstrap.py does.

@@ -26,7 +26,8 @@ Result<State> fold(ports::Journal& journal, const ExecutionId& id) {
     State state;
     while (true) {
         AEGIS_TRY(auto events, journal.events(id, state.last_seq, kPage));
-        for (const auto& event : events) apply(state, event);
+        for (const auto& event : events)
+            apply(state, event);
         if (events.size() < kPage) return state;
     }
 }
@@ -34,9 +35,7 @@ Result<State> fold(ports::Journal& journal, const ExecutionId& id) {
 /// What an answer in another API's format is named by.
 using RequestId = Id<struct RequestTag>;
 
-Error stoppingError() {
-    return {ErrorCode::kUnavailable, "the daemon is stopping"};
-}
+Error stoppingError() { return {ErrorCode::kUnavailable, "the daemon is stopping"}; }
 
 }  // namespace
 
@@ -61,12 +60,18 @@ void Deps::stop() {
 
 Runner::Runner(RunnerPorts ports, RunnerOptions options)
     : options_(std::move(options)),
-      deps_(std::make_shared<Deps>(std::move(ports), options_.core_threads,
-                                   options_.worker_threads, options_.validator_threads,
-                                   options_.max_concurrent_executions,
-                                   options_.body_cache_bytes)) {}
+      deps_(std::make_shared<Deps>(std::move(ports), options_.core_threads, options_.worker_threads,
+                                   options_.validator_threads, options_.max_concurrent_executions,
+                                   options_.body_cache_bytes)) {
+    deps_->volumes.onFull([this](const ExecutionId& id, const ports::VolumeRecord& volume) {
+        if (auto actor = find(id)) actor->post(QuotaExceeded{{volume.id, volume.name}});
+    });
+}
 
-Runner::~Runner() { deps_->stop(); }
+Runner::~Runner() {
+    deps_->volumes.onFull({});
+    deps_->stop();
+}
 
 std::shared_ptr<Actor> Runner::find(const ExecutionId& id) const {
     std::lock_guard lock(mutex_);
@@ -101,9 +106,8 @@ void Runner::ended(const ExecutionId& id, Actor::End how) {
 }
 
 void Runner::retryLater(const ExecutionId& id) {
-    deps_->timers.in(kReloadMs, [this, id] {
-        (void)deps_->background.submit([this, id] { reload(id); });
-    });
+    deps_->timers.in(kReloadMs,
+                     [this, id] { (void)deps_->background.submit([this, id] { reload(id); }); });
 }
 
 void Runner::reload(const ExecutionId& id) {
@@ -176,7 +180,8 @@ void Runner::recover() {
         }
     }
     std::set<ExecutionId> live;
-    for (const auto& row : *rows) live.insert(row.id);
+    for (const auto& row : *rows)
+        live.insert(row.id);
     if (auto swept = deps_->volumes.sweep(live, deps_->clock.utc()); !swept)
         log(LogLevel::kWarn, "volumes could not be swept", {{"error", swept.error().message}});
     if (none_alive) {
@@ -239,10 +244,13 @@ void Runner::generate(const ports::SandboxId& sandbox, proto::guest::GenerateReq
         call->fail("iteration_ended", "the execution has ended", false);
         return;
     }
-    auto body = ports::makeBody(json::dump(
-        json::Object{{"prompt", request.prompt}, {"messages", request.messages}}));
-    actor->generate({sandbox.ordinal, std::move(request.request_id),
-                     std::move(request.model_alias), {}, std::move(body)},
+    auto body = ports::makeBody(
+        json::dump(json::Object{{"prompt", request.prompt}, {"messages", request.messages}}));
+    actor->generate({sandbox.ordinal,
+                     std::move(request.request_id),
+                     std::move(request.model_alias),
+                     {},
+                     std::move(body)},
                     std::move(call));
 }
 
@@ -285,7 +293,8 @@ void Runner::shutdown(Deadline deadline) {
     {
         std::lock_guard lock(mutex_);
         stopping_ = true;
-        for (auto& [id, actor] : actors_) actors.push_back(actor);
+        for (auto& [id, actor] : actors_)
+            actors.push_back(actor);
     }
     struct Pending {
         std::mutex mutex;
@@ -312,7 +321,8 @@ void Runner::shutdown(Deadline deadline) {
 void Runner::sweepVolumes() {
     std::set<ExecutionId> live;
     if (auto rows = deps_->journal.unfinished()) {
-        for (const auto& row : *rows) live.insert(row.id);
+        for (const auto& row : *rows)
+            live.insert(row.id);
     } else {
         return;
     }

@@ -77,6 +77,23 @@ TEST_F(RunnerTest, AStartThatTheJournalRefusesIsTriedAgain) {
     until([&] { return runner_->running() == 0; });
 }
 
+TEST_F(RunnerTest, AVolumeThatBecomesFullWhileAProgramRunsIsToldOnce) {
+    manifest_.volumes.emplace_back();
+    ports::VolumeRecord full;
+    full.id = VolumeId::generate(os::systemRandom());
+    full.name = "workspace";
+    volumes_.on_write = [&](const ExecutionId& id) {
+        volumes_.on_full(id, full);
+        volumes_.on_full(id, full);
+        volumes_.on_full(ExecutionId::generate(os::systemRandom()), full);
+    };
+    answer("", {{"1", "cmd.run", "dd"}});
+    answer("done");
+    auto id = submit(1);
+    EXPECT_EQ(await(id), Status::kCompleted);
+    EXPECT_EQ(count<execution::VolumeQuotaExceeded>(id), 1U);
+}
+
 TEST_F(RunnerTest, ManyAtOnce) {
     constexpr int kMany = 100;
     for (int i = 0; i < kMany; ++i)

@@ -40,13 +40,6 @@ VolumeId ephemeralId(const ExecutionId& execution, const std::string& name) {
 
 bool isEphemeral(const VolumeRecord& record) { return record.storage_class == "ephemeral"; }
 
-/// ext4 reserves a whole folio for a write, at most 1 MiB of it here, and refuses with ENOSPC while
-/// a little less than that is still free.
-std::uint64_t fullBelow(const os::Space& space) {
-    auto folio = std::min<std::uint64_t>(1 << 20, space.total_bytes / 64);
-    return std::max({space.block_bytes, space.total_bytes / 1000, folio});
-}
-
 Error queueFull() { return {ErrorCode::kUnavailable, "too many volume operations are waiting"}; }
 
 }  // namespace
@@ -59,6 +52,7 @@ VolumeManager::VolumeManager(Options options, ports::VolumeStore& store, Clock& 
       clock_(clock),
       random_(random),
       layout_made_(makeLayout(layout_)),
+      watch_(clock),
       ready_(layout_),
       closers_(1, kMaxQueue),
       pool_(options_.workers, kMaxQueue) {}
@@ -108,6 +102,8 @@ Result<std::vector<AttachedVolume>> VolumeManager::attachAll(const ports::Attach
                             .source = layout_.mount(one->record.id)});
         made.push_back(std::move(*one));
     }
+    for (const auto& one : made)
+        watch_.add(request.execution, one.record, layout_.mount(one.record.id));
     std::lock_guard lock(users_mutex_);
     attached_[request.execution] = attached;
     return attached;
@@ -176,6 +172,7 @@ void VolumeManager::addUser(const ExecutionId& execution, const VolumeRecord& re
 
 /// True if nobody uses it any more.
 bool VolumeManager::dropUser(const VolumeId& id, const ExecutionId& execution) {
+    watch_.remove(execution, id);
     std::lock_guard lock(users_mutex_);
     attached_.erase(execution);
     auto at = users_.find(id);
@@ -380,7 +377,7 @@ std::vector<VolumeRecord> VolumeManager::full(const ExecutionId& execution) {
     for (auto& record : used) {
         auto space = os::spaceOf(layout_.mount(record.id));
         if (!space) continue;
-        if (space->available_bytes >= fullBelow(*space) && space->free_inodes > 0) continue;
+        if (!isFull(*space)) continue;
         refresh(record);
         full.push_back(std::move(record));
     }

@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "os/worker_pool.h"
 #include "ports/volumes.h"
+#include "volume/full_watch.h"
 #include "volume/image.h"
 #include "volume/keyed_lock.h"
 #include "volume/ready.h"
@@ -32,6 +33,8 @@ class VolumeManager : public ports::Volumes {
     void detach(const ExecutionId& execution, UtcTime ended_at, Deadline deadline,
                 std::function<void(Status)> done) override;
     std::vector<ports::VolumeRecord> full(const ExecutionId& execution) override;
+    void onFull(OnFull tell) override { watch_.tell(std::move(tell)); }
+    void expectWrites(const ExecutionId& execution) override { watch_.expect(execution); }
     Result<std::vector<ports::VolumeRecord>> list() override;
     Result<ports::VolumeRecord> get(const VolumeId& id) override;
     Status erase(const VolumeId& id) override;
@@ -107,6 +110,7 @@ class VolumeManager : public ports::Volumes {
     std::map<ExecutionId, std::vector<ports::AttachedVolume>> attached_;
 
     // Last: their threads use all of the above.
+    FullWatch watch_;
     ReadyVolumes ready_;
     os::WorkerPool closers_;  ///< ends file systems that nobody sees any more
     os::WorkerPool pool_;

@@ -178,6 +178,17 @@ class Limits(Case):
         types = [e["type"] for e in self.node.events(record["id"])]
         self.assertIn("VolumeQuotaExceeded", types)
 
+    def test_a_full_volume_is_told_although_its_writer_cleans_up(self):
+        code = ("import os, time\ntry:\n with open('/workspace/f', 'wb', 0) as f:\n"
+                "  while True: f.write(b'x' * (1 << 20))\n"
+                "except OSError as e: print('stopped', e.errno)\n"
+                "time.sleep(0.5)\nos.unlink('/workspace/f')")
+        manifest = agent("tidy", volumes=[workspace(size_limit_mb=32)])
+        record = self.run_with(turns([python(code)], "ok"), manifest=manifest)
+        self.assertCompleted(record)
+        events = [e for e in self.node.events(record["id"]) if e["type"] == "VolumeQuotaExceeded"]
+        self.assertEqual([e["data"]["name"] for e in events], ["workspace"])
+
 
 class Files(Case):
     def test_granted_paths(self):
