@@ -1,16 +1,23 @@
+#include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "supervisor.h"
+#include "sys.h"
 
 namespace {
 
 // Static, not on the stack: some 2 MiB of buffers, of which only what is used becomes memory.
 aegis::init::Supervisor g_supervisor;
+
+void say(const char* what, const char* why) {
+    char line[200];
+    aegis::init::Text(line, sizeof line).add("init: ").add(what).add(why).add("\n");
+    (void)!write(2, line, strlen(line));
+}
 
 }  // namespace
 
@@ -22,7 +29,7 @@ int main(int argc, char** argv) {
     // First of all: the payload runs as the same user and must not look into this process.
     prctl(PR_SET_DUMPABLE, 0);
     if (getpid() != 1) {
-        fputs("init: must be the first process of a sandbox\n", stderr);
+        say("must be the first process of a sandbox", "");
         return 2;
     }
     int fd;
@@ -33,9 +40,9 @@ int main(int argc, char** argv) {
     const rlimit no_cores{0, 0};
     setrlimit(RLIMIT_CORE, &no_cores);
     if (!g_supervisor.init(argc > 1 ? argv[1] : "/aegis/run")) {
-        perror("init");
+        say("", strerror(errno));
         return 1;
     }
-    if (argc > 2) g_supervisor.adopt(static_cast<pid_t>(strtol(argv[2], nullptr, 10)), 3, 4, 5);
+    if (argc > 2) g_supervisor.adopt(aegis::init::toNumber(argv[2]), 3, 4, 5);
     return g_supervisor.run();
 }

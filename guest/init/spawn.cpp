@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -42,9 +41,9 @@ int searchAndExec(const Arguments& arguments) {
     while (true) {
         const std::size_t length = strcspn(path, ":");
         char candidate[4096];
-        const int n = snprintf(candidate, sizeof candidate, "%.*s/%s", static_cast<int>(length),
-                               length == 0 ? "." : path, program);
-        if (n > 0 && static_cast<std::size_t>(n) < sizeof candidate) {
+        Text text(candidate, sizeof candidate);
+        text.add(length == 0 ? "." : path, length == 0 ? 1 : length).add("/").add(program);
+        if (text.whole()) {
             execve(candidate, arguments.argv(), arguments.env());
             if (errno == EACCES) error = EACCES;
             if (errno != ENOENT && errno != ENOTDIR && errno != EACCES) return errno;
@@ -138,7 +137,7 @@ pid_t spawn(const Arguments& arguments, const Stdio& stdio, int* error, char* te
     int report[2];
     if (pipe2(report, O_CLOEXEC) != 0) {
         *error = errno;
-        snprintf(text, text_size, "pipe: %s", strerror(*error));
+        Text(text, text_size).add("pipe: ").add(strerror(*error));
         return -1;
     }
     const pid_t pid = fork();
@@ -147,7 +146,7 @@ pid_t spawn(const Arguments& arguments, const Stdio& stdio, int* error, char* te
     closeFd(&report[1]);
     if (pid < 0) {
         closeFd(&report[0]);
-        snprintf(text, text_size, "fork: %s", strerror(*error));
+        Text(text, text_size).add("fork: ").add(strerror(*error));
         return -1;
     }
     Failure failure{};
@@ -158,14 +157,12 @@ pid_t spawn(const Arguments& arguments, const Stdio& stdio, int* error, char* te
     closeFd(&report[0]);
     if (n != static_cast<ssize_t>(sizeof failure)) return pid;
     *error = failure.error;
-    const char* program = arguments.argv()[0];
-    if (failure.step == Step::kDirectory)
-        snprintf(text, text_size, "working directory %.300s: %s", arguments.directory(),
-                 strerror(failure.error));
-    else if (failure.error == ENOENT)
-        snprintf(text, text_size, "%.300s: not found in the image", program);
-    else
-        snprintf(text, text_size, "%.300s: %s", program, strerror(failure.error));
+    const bool missing = failure.step == Step::kProgram && failure.error == ENOENT;
+    Text(text, text_size)
+        .add(failure.step == Step::kDirectory ? "working directory " : "")
+        .add(failure.step == Step::kDirectory ? arguments.directory() : arguments.argv()[0], 300)
+        .add(": ")
+        .add(missing ? "not found in the image" : strerror(failure.error));
     return -1;
 }
 

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <net/if.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -12,6 +11,28 @@
 #include <unistd.h>
 
 namespace aegis::init {
+
+Text::Text(char* out, std::size_t capacity) : out_(out), room_(capacity - 1) { *out_ = '\0'; }
+
+Text& Text::add(const char* text, std::size_t most) {
+    for (; *text != '\0' && most > 0; ++text, --most) {
+        if (room_ == 0) {
+            whole_ = false;
+            return *this;
+        }
+        *out_++ = *text;
+        *out_ = '\0';
+        --room_;
+    }
+    return *this;
+}
+
+int toNumber(const char* text) {
+    int value = 0;
+    for (; *text >= '0' && *text <= '9' && value < 100'000'000; ++text)
+        value = value * 10 + (*text - '0');
+    return *text == '\0' ? value : 0;
+}
 
 std::int64_t nowMs() {
     timespec now{};
@@ -59,8 +80,7 @@ bool sendWithFd(int socket, const char* bytes, std::size_t size, int fd) {
 int connectUnix(const char* dir, const char* name, int type) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
-    const int length = snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", dir, name);
-    if (length < 0 || static_cast<unsigned>(length) >= sizeof address.sun_path) {
+    if (!Text(address.sun_path, sizeof address.sun_path).add(dir).add("/").add(name).whole()) {
         errno = ENAMETOOLONG;
         return -1;
     }
@@ -79,7 +99,7 @@ void raiseLoopback() {
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     if (fd < 0) return;
     ifreq request{};
-    strcpy(request.ifr_name, "lo");
+    Text(request.ifr_name, sizeof request.ifr_name).add("lo");
     if (ioctl(fd, SIOCGIFFLAGS, &request) == 0 && (request.ifr_flags & IFF_UP) == 0) {
         request.ifr_flags = static_cast<short>(request.ifr_flags | IFF_UP);
         ioctl(fd, SIOCSIFFLAGS, &request);

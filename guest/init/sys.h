@@ -10,6 +10,22 @@ namespace aegis::init {
 /// What an epoll event is about; the upper half of its tag, the lower half is an index.
 enum class Source : std::uint32_t { kSignal, kControl, kCapture, kListener, kRelay };
 
+/// Text in a buffer of fixed size, always ended by a NUL; what does not fit is left out.
+class Text {
+  public:
+    Text(char* out, std::size_t capacity);
+    Text& add(const char* text, std::size_t most = SIZE_MAX);
+    bool whole() const { return whole_; }
+
+  private:
+    char* out_;
+    std::size_t room_;  ///< without the NUL
+    bool whole_ = true;
+};
+
+/// A number's decimal digits; 0 for what is none.
+int toNumber(const char* text);
+
 /// Milliseconds on the boot clock.
 std::int64_t nowMs();
 
