@@ -12,6 +12,7 @@
 
 #include <array>
 #include <cerrno>
+#include <initializer_list>
 #include <string_view>
 
 #include "launcher/namespaces.h"
@@ -31,6 +32,9 @@ constexpr int kTerminals = 32;
 constexpr const char* kScratch = "/scratch";
 constexpr const char* kTemplateScratch = "/aegis/scratch";
 constexpr const char* kEmpty = "empty";  // of which copies are mounted; nothing is ever put there
+// In a template's: what all its sandboxes have over the image, and where one puts what it has more.
+constexpr const char* kCommon = "common";
+constexpr const char* kOwn = "own";
 
 struct Device {
     const char* name;
@@ -125,14 +129,18 @@ Status writeText(int dir_fd, const char* name, std::string_view text) {
     return os::writeAll(file.get(), text);
 }
 
-/// The overlay's upper half.
-Status fillSkeleton(int skeleton, const RootPlan& plan) {
+/// The overlay's upper half, the same for all.
+Status fillSkeleton(int skeleton) {
     for (const char* name : {"proc", "sys", "dev", "tmp", "aegis", "aegis/bin", "aegis/run", "etc"})
         AEGIS_CHECK(makeDir(skeleton, name));
     AEGIS_TRY(const os::Fd etc, openDir(skeleton, "etc"));
     AEGIS_CHECK(writeText(etc.get(), "hosts", "127.0.0.1\tlocalhost aegis\n::1\tlocalhost\n"));
     AEGIS_CHECK(writeText(etc.get(), "hostname", "aegis\n"));
-    AEGIS_CHECK(writeText(etc.get(), "resolv.conf", ""));
+    return writeText(etc.get(), "resolv.conf", "");
+}
+
+/// Where its own mounts go.
+Status fillPlaces(int skeleton, const RootPlan& plan) {
     for (std::size_t i = 0; i < plan.mounts.size(); ++i) {
         const auto& mount = plan.mounts[i];
         bool covered = false;
@@ -226,28 +234,23 @@ Status home() {
 
 namespace {
 
-Result<os::Fd> newScratch(const char* where) {
+Result<os::Fd> newScratch(const char* where, std::initializer_list<const char*> names) {
     AEGIS_TRY(os::Fd scratch, os::newFileSystem("tmpfs", {{"size", "1m"}, {"mode", "0755"}},
                                                 kSafe | MOUNT_ATTR_NOEXEC));
     AEGIS_CHECK(os::attachTreeAt(scratch.get(), AT_FDCWD, where));
-    for (const char* name : {"image", "skeleton", "root", kEmpty})
+    for (const char* name : names)
         AEGIS_CHECK(makeDir(scratch.get(), name));
     return scratch;
 }
 
-/// The image below the skeleton, detached.
-Result<os::Fd> newOverlay(const char* scratch) {
-    return os::newFileSystem("overlay",
-                             {{"lowerdir", fmt::format("{0}/skeleton:{0}/image", scratch)}},
-                             MOUNT_ATTR_RDONLY | kSafe);
+/// The image below other layers, detached.
+Result<os::Fd> newOverlay(const std::string& layers) {
+    return os::newFileSystem("overlay", {{"lowerdir", layers}}, MOUNT_ATTR_RDONLY | kSafe);
 }
 
-Status enterRootAt(const char* where, RootPlan plan) {
-    AEGIS_TRY(const os::Fd scratch, newScratch(where));
-    AEGIS_CHECK(os::attachTreeAt(plan.image.get(), scratch.get(), "image"));
-    AEGIS_TRY(const os::Fd skeleton, openDir(scratch.get(), "skeleton"));
-    AEGIS_CHECK(fillSkeleton(skeleton.get(), plan));
-    AEGIS_TRY(const os::Fd overlay, newOverlay(where));
+/// Builds on these layers in `scratch`, and goes there.
+Status enterOverlay(const os::Fd& scratch, const std::string& layers, const RootPlan& plan) {
+    AEGIS_TRY(const os::Fd overlay, newOverlay(layers));
     AEGIS_CHECK(os::attachTreeAt(overlay.get(), scratch.get(), "root"));
     AEGIS_TRY(const os::Fd root, openDir(scratch.get(), "root"));
     AEGIS_CHECK(mountKernelViews(root.get(), scratch.get()));
@@ -257,21 +260,46 @@ Status enterRootAt(const char* where, RootPlan plan) {
 
 }  // namespace
 
-Status enterRoot(RootPlan plan) { return enterRootAt(kScratch, std::move(plan)); }
+Status enterRoot(RootPlan plan) {
+    AEGIS_TRY(const os::Fd scratch, newScratch(kScratch, {"image", "skeleton", "root", kEmpty}));
+    AEGIS_CHECK(os::attachTreeAt(plan.image.get(), scratch.get(), "image"));
+    AEGIS_TRY(const os::Fd skeleton, openDir(scratch.get(), "skeleton"));
+    AEGIS_CHECK(fillSkeleton(skeleton.get()));
+    AEGIS_CHECK(fillPlaces(skeleton.get(), plan));
+    return enterOverlay(scratch, fmt::format("{0}/skeleton:{0}/image", kScratch), plan);
+}
 
 Status enterRootFromTemplate(RootPlan plan) {
-    return enterRootAt(kTemplateScratch, std::move(plan));
+    AEGIS_TRY(const os::Fd scratch, openDir(AT_FDCWD, kTemplateScratch));
+    AEGIS_TRY(plan.bin, os::cloneTreeAt(AT_FDCWD, "/aegis/bin", MOUNT_ATTR_RDONLY | kSafe));
+    auto layers = fmt::format("{0}/{1}:{0}/image", kTemplateScratch, kCommon);
+    if (!plan.mounts.empty()) {
+        const auto where = fmt::format("{}/{}", kTemplateScratch, kOwn);
+        AEGIS_TRY(const os::Fd own, newScratch(where.c_str(), {}));
+        AEGIS_CHECK(fillPlaces(own.get(), plan));
+        layers = where + ":" + layers;
+    }
+    return enterOverlay(scratch, layers, plan);
 }
 
 Status enterTemplateRoot(RootPlan plan) {
-    AEGIS_TRY(const os::Fd scratch, newScratch(kScratch));
+    AEGIS_TRY(const os::Fd scratch,
+              newScratch(kScratch, {"image", "skeleton", "root", kEmpty, kCommon, kOwn}));
     AEGIS_CHECK(os::attachTreeAt(plan.image.get(), scratch.get(), "image"));
     AEGIS_TRY(const os::Fd skeleton, openDir(scratch.get(), "skeleton"));
     for (const char* name : {"proc", "sys", "dev", "tmp", "aegis", "aegis/bin", "aegis/scratch"})
         AEGIS_CHECK(makeDir(skeleton.get(), name));
-    AEGIS_TRY(const os::Fd overlay, newOverlay(kScratch));
+    AEGIS_TRY(const os::Fd common, openDir(scratch.get(), kCommon));
+    AEGIS_CHECK(fillSkeleton(common.get()));
+    AEGIS_TRY(const os::Fd overlay, newOverlay(fmt::format("{0}/skeleton:{0}/image", kScratch)));
     AEGIS_TRY(const os::Fd dev, os::cloneTreeAt(AT_FDCWD, "/dev", 0));
     AEGIS_TRY(const os::Fd proc, os::newFileSystem("proc", {}, kSafe | MOUNT_ATTR_NOEXEC));
+    // What stems begin with: read-only for them too, as they come to it in a user namespace below.
+    AEGIS_TRY(const os::Fd image,
+              os::cloneTreeAt(scratch.get(), "image", MOUNT_ATTR_RDONLY | kSafe));
+    AEGIS_TRY(
+        const os::Fd shared,
+        os::cloneTree(scratch.get(), MOUNT_ATTR_RDONLY | kSafe | MOUNT_ATTR_NOEXEC, kScratch));
     // The namespace's root holds /proc; what the template sees covers it.
     AEGIS_TRY(const os::Fd base, os::newFileSystem("tmpfs", {{"size", "64k"}, {"mode", "0755"}},
                                                    kSafe | MOUNT_ATTR_NOEXEC));
@@ -282,7 +310,9 @@ Status enterTemplateRoot(RootPlan plan) {
     AEGIS_CHECK(os::attachTreeAt(overlay.get(), AT_FDCWD, "/"));
     if (::fchdir(overlay.get()) != 0 || ::chroot(".") != 0) return errnoError(errno, "/");
     AEGIS_CHECK(attachAt(dev, overlay.get(), "/dev"));
-    return attachAt(plan.bin, overlay.get(), "/aegis/bin");
+    AEGIS_CHECK(attachAt(plan.bin, overlay.get(), "/aegis/bin"));
+    AEGIS_CHECK(attachAt(shared, overlay.get(), kTemplateScratch));
+    return attachAt(image, overlay.get(), fmt::format("{}/image", kTemplateScratch));
 }
 
 }  // namespace aegis::launcher

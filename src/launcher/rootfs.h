@@ -31,11 +31,12 @@ struct RootPlan {
 /// /etc/hosts.
 Status enterRoot(RootPlan plan);
 
-/// The same for a template: `plan.image`, `plan.bin`, the devices and nothing else, read-only. A
-/// /proc of its own is in its mount namespace, as that of its stems needs one to copy from, but out
-/// of its sight: it must not look into what comes of it.
+/// The same for a template: `plan.image`, `plan.bin`, the devices and, for its stems, what all of
+/// them have, once more; nothing else, read-only. A /proc of its own is in its mount namespace, as
+/// that of its stems needs one to copy from, but out of its sight: it must not look into what comes
+/// of it.
 Status enterTemplateRoot(RootPlan plan);
-/// enterRoot() for a stem, which begins where its template is.
+/// enterRoot() for a stem, which begins where its template is and has image and programs of it.
 Status enterRootFromTemplate(RootPlan plan);
 
 }  // namespace aegis::launcher

@@ -73,8 +73,6 @@ Result<launch::Finish> receiveFinish(int socket, RootPlan& plan) {
     if (message.fds.size() != launch::kFinishFds + finish.mounts.size())
         return {ErrorCode::kInvalid, "a stem's order without what it needs"};
     auto next = message.fds.begin();
-    plan.image = std::move(*next++);
-    plan.bin = std::move(*next++);
     plan.run = std::move(*next++);
     plan.mount_trees.assign(std::make_move_iterator(next),
                             std::make_move_iterator(message.fds.end()));

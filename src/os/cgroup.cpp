@@ -23,6 +23,7 @@ namespace {
 constexpr std::array kControllers = {"cpu", "memory", "pids"};
 constexpr std::size_t kCpu = 0, kMemory = 1, kPids = 2;
 constexpr std::int64_t kPeriodUs = 100'000;
+constexpr std::int64_t kDestroyPauseMs = 2;
 constexpr std::uint64_t kMaxFile = 4 << 20;
 
 bool hasWord(const std::string& list, const std::string& word, char separator) {
@@ -247,6 +248,17 @@ Status CgroupTree::remove(const std::string& group) const {
         return errnoError(errno, path);
     }
     return {};
+}
+
+Status CgroupTree::destroy(const std::string& group, Deadline deadline) const {
+    while (true) {
+        // Mostly nothing is in it any more, which takes longer to look up than to be told of here.
+        auto gone = remove(group);
+        if (gone || gone.error().code != ErrorCode::kConflict) return gone;
+        if (deadline.passed(systemClock().boot())) return gone;
+        AEGIS_CHECK(kill(group, deadline));
+        pauseMs(kDestroyPauseMs);  // the last may still be on its way out
+    }
 }
 
 void CgroupTree::close() const {

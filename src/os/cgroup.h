@@ -52,6 +52,8 @@ class CgroupTree {
     Status kill(const std::string& group, Deadline deadline) const;
     /// Removes an empty group; a missing one is success. kConflict: not empty.
     Status remove(const std::string& group) const;
+    /// Removes a group, and kills what is still in it. kConflict, kTimeout when that does not end.
+    Status destroy(const std::string& group, Deadline deadline) const;
     /// Takes the directory itself away, if no group is left in it. It cannot be used after that.
     void close() const;
     /// The groups there are.

@@ -99,15 +99,15 @@ struct StemMapped {
 /// byte kGo with the stem's end of a pair (SOCK_SEQPACKET) for each stem. It answers kReady with a
 /// pidfd, or kFailed and a text. The stem, in namespaces of its own, waits on its pair for kGo (its
 /// ids are mapped) with the doors of its cgroup, if it is to go there itself, says kReady, and
-/// waits for what makes it a sandbox, with descriptors as a Spawn but for the control pair and the
-/// cgroup. It becomes /aegis/bin/init with a payload that waits (ctl.h), or says kFailed and a
-/// text; end of file ends it.
+/// waits for what makes it a sandbox, with detached mounts of the run directory and of each of
+/// `mounts`; image and programs are its template's. It becomes /aegis/bin/init with a payload that
+/// waits (ctl.h), or says kFailed and a text; end of file ends it.
 struct Finish {
     std::uint64_t tmp_bytes = 0;
     std::vector<Mount> mounts;
     bool operator==(const Finish&) const = default;
 };
-inline constexpr std::size_t kFinishFds = 3;
+inline constexpr std::size_t kFinishFds = 1;
 Result<std::string> encode(const Finish& finish);
 Result<Finish> parseFinish(std::string_view bytes);
 

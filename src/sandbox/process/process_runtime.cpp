@@ -128,14 +128,7 @@ Status ProcessRuntime::Impl::sweepGroups(const std::set<ports::SandboxId>& keep,
     for (const auto& group : groups) {
         const auto id = sandboxOfGroup(group);
         if (ours.contains(group) || (id && (keep.contains(*id) || live.contains(*id)))) continue;
-        auto gone = cgroups->kill(group, deadline);
-        while (gone) {
-            gone = cgroups->remove(group);
-            if (gone || gone.error().code != ErrorCode::kConflict) break;
-            if (deadline.passed(os::systemClock().boot())) break;
-            os::pauseMs(5);
-            gone = {};
-        }
+        auto gone = cgroups->destroy(group, deadline);
         if (!gone) status = std::move(gone);
     }
     return status;

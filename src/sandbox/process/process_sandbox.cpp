@@ -26,8 +26,6 @@ namespace launch = proto::launch;
 
 constexpr std::int64_t kBuildMs = 10'000;
 constexpr std::int64_t kKillMs = 10'000;
-constexpr int kRemoveTries = 200;
-constexpr std::int64_t kRemovePauseMs = 10;
 constexpr std::size_t kIdBytes = 36;
 constexpr std::uint64_t kSafe = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 
@@ -161,7 +159,7 @@ Status ProcessSandbox::order(Prepared& prepared, Stem& stem) {
     if (stem.standing)
         return stem.standing->tmp_bytes == spec_.tmp_bytes ? Status{}
                                                            : resizeTmp(stem, spec_.tmp_bytes);
-    StemOrder order{prepared.image.root, prepared.run.dir->shared, context_.guest_dir, {}, {}};
+    StemOrder order{prepared.run.dir->shared, {}, {}};
     AEGIS_CHECK(addVolumes(spec_, order.finish, order.volumes));
     return finishStem(stem, order, deadline_.earlier(inMs(kBuildMs)));
 }
@@ -225,16 +223,12 @@ void ProcessSandbox::handOver(std::optional<RunDir> run,
     stem_.reset();
     auto clean = [cgroups = context_.cgroups, stems = context_.stems, group = group_,
                   origin = std::move(origin_), run = std::move(run)] {
-        // A process that died before it was watched may still be on its way out.
-        Status gone = cgroups->kill(group, inMs(kKillMs));
-        for (int i = 0; gone && i < kRemoveTries; ++i) {
-            gone = cgroups->remove(group);
-            if (gone || gone.error().code != ErrorCode::kConflict) break;
-            os::pauseMs(kRemovePauseMs);
-        }
+        // First: the output in it is charged to the group.
+        Status gone;
         if (run) {
             if (auto removed = RunDirs::remove(*run); !removed) gone = std::move(removed);
         }
+        if (auto ended = cgroups->destroy(group, inMs(kKillMs)); !ended) gone = std::move(ended);
         if (origin) stems->released(group);
         if (!gone)
             log(LogLevel::kWarn, "a sandbox's remains are left for the next start",

@@ -147,9 +147,7 @@ std::string StemPool::newGroup(const char* kind) {
 
 void StemPool::dispose(Stem stem) {
     (void)killProcess(stem.pidfd);
-    Status gone = context_.cgroups.kill(stem.group, inMs(kKillMs));
-    if (gone) gone = context_.cgroups.remove(stem.group);
-    if (!gone)
+    if (const auto gone = context_.cgroups.destroy(stem.group, inMs(kKillMs)); !gone)
         log(LogLevel::kWarn, "a stem's remains are left for the next start",
             {{"group", stem.group}, {"error", gone.error().message}});
     if (stem.standing) {
@@ -253,7 +251,7 @@ Status StemPool::makeOne(const ports::RootImage& image, const Wish& wish, const 
     }
     AEGIS_TRY(stem, origin->makeStem(group, wish.limits.group, inMs(kMakeMs)));
     if (!wish.plain) return {};
-    auto standing = standUp(context_, *stem, image.root, wish.limits.tmp_bytes, inMs(kMakeMs));
+    auto standing = standUp(context_, *stem, wish.limits.tmp_bytes, inMs(kMakeMs));
     if (!standing) {
         dispose(std::move(*stem));
         stem.reset();

@@ -26,8 +26,6 @@ namespace launch = proto::launch;
 // The template itself; what comes of it is moved into cgroups of its own.
 constexpr os::CgroupLimits kTemplateLimits{1000, 256 << 20, 64};
 constexpr std::int64_t kKillMs = 5'000;
-constexpr std::int64_t kRemovePauseMs = 5;
-constexpr int kRemoveTries = 200;
 constexpr std::size_t kMaxWords = 1024;
 constexpr std::uint64_t kSafe = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY;
 
@@ -105,14 +103,7 @@ Status Template::launch(const ports::RootImage& image, Deadline deadline) {
 
 Template::~Template() {
     if (pidfd_) (void)killProcess(pidfd_);
-    // All that came of it dies with it, but may still be on its way out.
-    Status gone = context_.cgroups.kill(group_, inMs(kKillMs));
-    for (int i = 0; gone && i < kRemoveTries; ++i) {
-        gone = context_.cgroups.remove(group_);
-        if (gone || gone.error().code != ErrorCode::kConflict) break;
-        os::pauseMs(kRemovePauseMs);
-    }
-    if (!gone)
+    if (const auto gone = context_.cgroups.destroy(group_, inMs(kKillMs)); !gone)
         log(LogLevel::kWarn, "a template's remains are left for the next start",
             {{"group", group_}, {"error", gone.error().message}});
 }
@@ -161,7 +152,7 @@ Result<Stem> Template::makeStem(const std::string& group, const os::CgroupLimits
     auto settled = settle(stem, deadline, meanwhile);
     if (settled) return stem;
     if (stem.pidfd) (void)killProcess(stem.pidfd);
-    if (context_.cgroups.kill(group, inMs(kKillMs))) (void)context_.cgroups.remove(group);
+    (void)context_.cgroups.destroy(group, inMs(kKillMs));
     return std::move(settled.error()).within("a stem");
 }
 
@@ -176,11 +167,8 @@ Status addEntrance(const os::CgroupTree& cgroups, const std::string& group,
 }
 
 Status finishStem(const Stem& stem, const StemOrder& order, Deadline deadline) {
-    AEGIS_TRY(const os::Fd image, readOnlyTree(order.image_root));
-    AEGIS_TRY(const os::Fd bin,
-              os::cloneTree(order.guest_dir.get(), kSafe, "the guest's programs"));
     AEGIS_TRY(const os::Fd run, readOnlyTree(order.run_dir));
-    std::vector<int> fds{image.get(), bin.get(), run.get()};
+    std::vector<int> fds{run.get()};
     for (const auto& volume : order.volumes)
         fds.push_back(volume.get());
     AEGIS_TRY(const auto bytes, launch::encode(order.finish));
@@ -203,16 +191,13 @@ Result<CtlPeer> awaitPeer(const os::CgroupTree& cgroups, const Stem& stem, int l
 
 }  // namespace
 
-Result<Standing> standUp(const TemplateContext& context, const Stem& stem,
-                         const std::string& image_root, std::uint64_t tmp_bytes,
+Result<Standing> standUp(const TemplateContext& context, const Stem& stem, std::uint64_t tmp_bytes,
                          Deadline deadline) {
     Standing standing;
     standing.tmp_bytes = tmp_bytes;
     auto stand = [&]() -> Status {
         AEGIS_CHECK(makeRun(standing.run, context.run_dirs, context.listeners));
-        AEGIS_CHECK(finishStem(
-            stem, {image_root, standing.run.dir->shared, context.guest_dir, {tmp_bytes, {}}, {}},
-            deadline));
+        AEGIS_CHECK(finishStem(stem, {standing.run.dir->shared, {tmp_bytes, {}}, {}}, deadline));
         AEGIS_TRY(standing.peer,
                   awaitPeer(context.cgroups, stem, standing.run.listener.get(), deadline));
         AEGIS_TRY(standing.peer.memory, watchMemory(standing.peer.proc_cgroup));

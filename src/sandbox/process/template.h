@@ -100,12 +100,9 @@ Status addEntrance(const os::CgroupTree& cgroups, const std::string& group,
                    proto::launch::Entrance& entrance, std::vector<int>& fds,
                    std::vector<os::Fd>& doors);
 
-/// Sends a stem what makes it a sandbox: the image's root and the run directory on the host, its
-/// mounts and their trees.
+/// Sends a stem what makes it a sandbox: the run directory on the host, its mounts and their trees.
 struct StemOrder {
-    const std::string& image_root;
     const std::string& run_dir;
-    const os::Fd& guest_dir;
     proto::launch::Finish finish;
     std::vector<os::Fd> volumes;
 };
@@ -113,8 +110,8 @@ Status finishStem(const Stem& stem, const StemOrder& order, Deadline deadline);
 
 /// Makes it one for nobody yet; blocks until it stands. What it made of it is removed if that
 /// fails.
-Result<Standing> standUp(const TemplateContext& context, const Stem& stem,
-                         const std::string& image_root, std::uint64_t tmp_bytes, Deadline deadline);
+Result<Standing> standUp(const TemplateContext& context, const Stem& stem, std::uint64_t tmp_bytes,
+                         Deadline deadline);
 /// Gives the /tmp of one that stands its size.
 Status resizeTmp(const Stem& stem, std::uint64_t bytes);
 
