@@ -18,7 +18,6 @@
 namespace aegis::image {
 namespace {
 
-constexpr std::uint64_t kMaxRecord = 1 << 20;
 constexpr std::string_view kManaged = "aegis/";
 
 bool isPath(std::string_view image) { return image.starts_with('/'); }
@@ -72,8 +71,7 @@ struct RootStore::Staged {
 Result<ports::RootImage> RootStore::find(const std::string& digest) const {
     const auto hex = digest.substr(digest.find(':') + 1);
     const auto where = fmt::format("{}/sha256/{}", directory_, hex);
-    AEGIS_TRY(const auto text, os::readFile(where + "/image.json", kMaxRecord));
-    AEGIS_TRY(const auto value, json::parse(text));
+    AEGIS_TRY(const auto value, records_.read(where + "/image.json"));
     ports::RootImage image;
     image.digest = digest;
     image.root = where + "/root";
@@ -86,10 +84,8 @@ Result<ports::RootImage> RootStore::find(const std::string& digest) const {
 }
 
 Result<std::string> RootStore::named(const std::string& name) const {
-    AEGIS_TRY(
-        const auto text,
-        os::readFile(fmt::format("{}/names/{}", directory_, text::sha256Hex(name)), kMaxRecord));
-    AEGIS_TRY(const auto value, json::parse(text));
+    AEGIS_TRY(const auto value,
+              records_.read(fmt::format("{}/names/{}", directory_, text::sha256Hex(name))));
     return std::string(json::getString(value, "digest"));
 }
 

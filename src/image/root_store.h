@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "image/base_image.h"
+#include "image/records.h"
 #include "image/unpack.h"
 #include "ports/root_images.h"
 
@@ -50,6 +51,7 @@ class RootStore final : public ports::RootImages, public ImageSink {
     const std::string directory_;
     const UnpackOptions options_;
     const std::unique_ptr<ports::ImageOrigin> origin_;
+    const Records records_;
     std::mutex fetching_;  // a second sandbox waits for the first one's image
 };
 

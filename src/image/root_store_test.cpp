@@ -3,6 +3,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -360,6 +361,26 @@ TEST_F(OriginTest, AnImageIsUnpackedOnceAndAgainWhenItsNameMeansAnother) {
     EXPECT_EQ(origin_->saves, 2);
     for (const auto& entry : fs::directory_iterator(dir_ + "/images"))
         EXPECT_FALSE(entry.path().filename().string().starts_with("new-")) << "nothing is left";
+}
+
+TEST(Records, OneThatIsReplacedIsReadAgain) {
+    char name[] = "/tmp/aegis-records-test-XXXXXX";
+    const std::string dir = ::mkdtemp(name);
+    const auto path = dir + "/record";
+    const Records records;
+    EXPECT_EQ(records.read(path).error().code, ErrorCode::kNotFound);
+    for (int i = 0; i < 50; ++i) {
+        ASSERT_TRUE(os::writeFileAtomic(path, fmt::format("{{\"n\":{}}}", i)));
+        for (int again = 0; again < 2; ++again) {
+            const auto read = records.read(path);
+            ASSERT_TRUE(read) << read.error().message;
+            EXPECT_EQ(json::dump(*read), fmt::format("{{\"n\":{}}}", i));
+        }
+    }
+    ASSERT_TRUE(os::writeFileAtomic(path, "{"));
+    EXPECT_FALSE(records.read(path));
+    ASSERT_TRUE(os::removeTree(dir));
+    EXPECT_EQ(records.read(path).error().code, ErrorCode::kNotFound);
 }
 
 TEST_F(OriginTest, WhatWasUnpackedIsThereWithoutIt) {
