@@ -48,9 +48,11 @@ Status setLimits() {
 
 Status dropPrivileges() {
     if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return errnoError(errno, "no_new_privs");
-    for (int capability = 0; capability < kMostCapabilities; ++capability)
-        if (::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0 && errno != EINVAL)
-            return errnoError(errno, "capability bounding set");
+    for (int capability = 0; capability < kMostCapabilities; ++capability) {
+        if (::prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) == 0) continue;
+        if (errno == EINVAL && capability > CAP_SYS_ADMIN) break;  // beyond the last there is
+        return errnoError(errno, "capability bounding set");
+    }
     if (::syscall(SYS_setgroups, 0, nullptr) != 0) return errnoError(errno, "setgroups");
     if (::syscall(SYS_setresgid, kGuestId, kGuestId, kGuestId) != 0)
         return errnoError(errno, "setresgid");

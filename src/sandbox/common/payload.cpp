@@ -15,6 +15,8 @@ namespace aegis::sandbox {
 namespace {
 
 constexpr std::size_t kInlinePromptBytes = 90 << 10;  // below proto::ctl::kMaxArgvBytes
+// After eight calls Python rewrites a function's code for what it has met.
+constexpr int kRehearsals = 12;
 
 /// A sealed memory file with `text`, to be read from its beginning.
 Result<os::Fd> textFile(const std::string& text) {
@@ -72,12 +74,12 @@ std::string workingDirectory(const ports::SandboxSpec& spec, const ImageDefaults
 }
 
 std::vector<std::string> templateCommand() {
-    // Whatever is imported here is there in every sandbox; what the collector has seen stays
+    // Whatever is imported and done here is so in every sandbox; what the collector has seen stays
     // shared.
     return managedBootstrap(
-        fmt::format("import gc, select, _aegis_template as t; gc.freeze(); t.serve({}); "
-                    "bootstrap.standby({}, t.rename)",
-                    proto::launch::kTemplateFd, proto::ctl::kJobFd));
+        fmt::format("import gc, select, _aegis_template as t; bootstrap.rehearse({}); gc.freeze(); "
+                    "t.serve({}); bootstrap.standby({}, t.rename)",
+                    kRehearsals, proto::launch::kTemplateFd, proto::ctl::kJobFd));
 }
 
 Result<std::string> prepareMessage(const ImageDefaults& image) {

@@ -24,6 +24,7 @@ namespace launch = proto::launch;
 constexpr int kLauncherSocket = 3;  // launcher::kSocket
 constexpr std::int64_t kAnswerMs = 10'000;
 constexpr int kBuffer = 512 << 10;
+constexpr std::size_t kMaxReplyBytes = 4096;  // launch::kMaxTextBytes and a little
 
 /// posix_spawn's two objects, released whatever happens.
 struct SpawnSetup {
@@ -98,7 +99,7 @@ Result<Launcher::Answer> Launcher::ask(const launch::Request& request, std::span
                                        Deadline deadline) {
     AEGIS_TRY(const auto bytes, launch::encode(request));
     AEGIS_CHECK(os::sendWithFds(socket_.get(), bytes, fds, deadline));
-    AEGIS_TRY(auto message, os::recvWithFds(socket_.get(), launch::kMaxMessageBytes, 1, deadline));
+    AEGIS_TRY(auto message, os::recvWithFds(socket_.get(), kMaxReplyBytes, 1, deadline));
     if (message.bytes.empty()) return {ErrorCode::kIo, "the launcher has died"};
     AEGIS_TRY(auto reply, launch::parseReply(message.bytes));
     return Answer{std::move(reply), std::move(message.fds)};
