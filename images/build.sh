@@ -61,6 +61,9 @@ done <<<"$sources" >"$work/sources.list"
 # The machine's proxy settings for those archives hold for the build too.
 apt-config dump | grep -E '^Acquire::(http|https)::(Proxy|.*::Proxy|CaInfo)' \
     >"$work/apt.conf" || true
+# Where an ordinary user builds, the scripts are read by one of the user's subordinate ids.
+chmod 600 "$work/apt.conf"
+chmod a+x "$work"
 
 cat >"$work/finish.sh" <<SCRIPT
 set -eu
@@ -84,8 +87,10 @@ rm -rf var/lib/apt/lists/* var/cache/apt/* var/cache/debconf/*-old var/cache/ldc
     var/lib/dpkg/*-old var/backups/* usr/share/doc/* usr/share/man/* usr/share/info/* \
     usr/share/locale/* usr/share/lintian usr/share/bash-completion usr/share/zsh \
     usr/share/i18n usr/lib/*-linux-gnu/gconv \
-    etc/apt/sources.list etc/apt/apt.conf.d/99mmdebstrap tmp/* run/* \
+    etc/apt/sources.list etc/apt/apt.conf.d/99mmdebstrap run/* \
     etc/hostname etc/resolv.conf etc/machine-id root/.cache root/.wget-hsts
+# But mmdebstrap's own, which it takes away itself: without it, it would clean this machine's apt.
+find tmp -mindepth 1 -maxdepth 1 ! -name 'mmdebstrap.apt.conf.*' -exec rm -rf {} +
 # What is set at every start must exist in a root that cannot be written.
 touch etc/hostname etc/resolv.conf etc/hosts
 mkdir -p aegis workspace
