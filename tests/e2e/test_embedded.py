@@ -75,9 +75,7 @@ class NoEngine(Case):
         self.node.ok("agent", "deploy", "-", stdin=copy)
 
     def test_the_image_of_a_deployed_agent_is_made_ready(self):
-        def template():
-            where = f"/sys/fs/cgroup/memory/aegis/{self.node.node_id()}"
-            return [name for name in os.listdir(where) if name.startswith("template-")]
+        template = self.node.templates
         self.node.deploy(agent(runtime={"isolation": "process"}))
         wait_until(template, "a template after the deployment")
         [before] = template()

@@ -7,7 +7,7 @@ import sys
 
 from case import Case
 from model import call, python, tool_results, turns
-from node import ISOLATION, agent, wait_until, workspace
+from node import ISOLATION, PATIENCE, agent, patient, wait_until, workspace
 
 import inside
 
@@ -61,10 +61,11 @@ class Escape(Case):
     def setUpClass(cls):
         super().setUpClass()
         cls.rules = {}
-        stay = call("cmd.run", command="python3", args=["-c", NEIGHBOUR], timeout=600)
+        stay = call("cmd.run", command="python3", args=["-c", NEIGHBOUR],
+                    timeout=min(3600, int(600 * PATIENCE)))
         cls.neighbour = cls.begin("neighbour", [stay], "late", volumes=[workspace()],
-                                  security={"resources": {**LIMITS, "timeout": "600s"}},
-                                  execution={"iteration_timeout": "600s"})
+                                  security={"resources": {**LIMITS, "timeout": patient(600)}},
+                                  execution={"iteration_timeout": patient(600)})
         cls.beats = 0
         wait_until(lambda: cls.node.record(cls.neighbour)["volumes"], "the neighbour has a volume")
         cls.neighbour_volume = cls.node.record(cls.neighbour)["volumes"][0]["id"]
@@ -100,7 +101,9 @@ class Escape(Case):
         """Starts an execution whose model says `steps`; returns its id."""
         cls.rules[name] = turns(*steps, match=f'input of {name}"')
         cls.model.script(*cls.rules.values())
-        cls.node.deploy(agent(name, security={"resources": LIMITS, **(security or {})}, **spec))
+        spec["execution"] = {"iteration_timeout": patient(300), **spec.get("execution", {})}
+        resources = {**LIMITS, "timeout": patient(300)}
+        cls.node.deploy(agent(name, security={"resources": resources, **(security or {})}, **spec))
         return cls.node.execute(name, f'"input of {name}"')
 
     @classmethod
@@ -149,7 +152,8 @@ class Attempts(Escape):
                    code_of(cls.program, {**cls.params, **cls.control_params}, True)]
         if cls.control_namespaces:
             command = ["unshare", "--fork", *cls.control_namespaces, *command]
-        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        run = subprocess.run(command, capture_output=True, text=True, check=False,
+                             timeout=60 * PATIENCE)
         assert run.returncode == 0, run.stderr
         return json.loads(run.stdout)
 

@@ -17,14 +17,25 @@ REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 AEGIS = os.path.abspath(os.environ.get("AEGIS_BIN", os.path.join(REPO, "build", "aegis")))
 EXAMPLES = os.path.join(REPO, "examples")
 RUN_DIR = "/run/aegis"
+if os.geteuid() != 0:
+    RUN_DIR = (os.environ["XDG_RUNTIME_DIR"] + "/aegis" if "XDG_RUNTIME_DIR" in os.environ
+               else f"/tmp/aegis-{os.geteuid()}")
 # What agents of the tests run in: "docker", or "process", the embedded sandbox.
 ISOLATION = os.environ.get("AEGIS_TEST_ISOLATION", "docker")
-IMAGES = "/tmp/aegis-test-images"
+IMAGES = f"/tmp/aegis-test-images{os.geteuid() or ''}"
 TERMINAL = ("completed", "failed", "cancelled")
+# How many times slower than a real one a machine is, as far as waiting for it goes.
+PATIENCE = float(os.environ.get("AEGIS_TEST_PATIENCE", "1"))
+
+
+def patient(seconds):
+    """A manifest's duration."""
+    return f"{int(seconds * PATIENCE)}s"
 
 
 def wait_until(condition, what, timeout=30):
     """Polls until `condition()` is truthy and returns that; AssertionError when the time is up."""
+    timeout *= PATIENCE
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
@@ -83,7 +94,10 @@ class Done:
 
 
 class Node:
-    """A daemon with a data directory, a configuration file and a port of its own."""
+    """A daemon with a data directory, a configuration file and a port of its own. `launcher`: a
+    command that becomes it."""
+
+    launcher = ()
 
     def __init__(self, config=None, env=None, data_dir=None, isolation=None):
         self.isolation = isolation or ISOLATION
@@ -113,6 +127,10 @@ class Node:
         else:
             # A container that waits looks like any other; test_warm.py has some.
             whole["runtime"] = {"warm_pool": {"size": 0}, **config.get("runtime", {})}
+        if PATIENCE != 1:
+            whole["tools"] = {**config.get("tools", {}), "builtin_dispatcher": {
+                "timeout_secs": int(60 * PATIENCE),
+                **config.get("tools", {}).get("builtin_dispatcher", {})}}
         whole["storage"] = {"data_dir": self.data_dir, **config.get("storage", {})}
         with open(self.config_path, "w", encoding="utf-8") as f:
             json.dump(whole, f)
@@ -122,8 +140,8 @@ class Node:
     def spawn(self):
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                [AEGIS, "--config", self.config_path, "daemon", "start"], env=self.env,
-                cwd=self.dir, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                [*self.launcher, AEGIS, "--config", self.config_path, "daemon", "start"],
+                env=self.env, cwd=self.dir, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True)
 
     def start(self):
@@ -145,7 +163,7 @@ class Node:
     def terminate(self, timeout=40):
         """SIGTERM; returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout)
+        return self.process.wait(timeout * PATIENCE)
 
     def kill(self):
         self.process.kill()
@@ -206,16 +224,32 @@ class Node:
                              capture_output=True, text=True, check=False)
         return [c for c in run.stdout.split() if self.exists(c)]
 
-    def groups(self):
-        """Names of the control groups of this node's embedded sandboxes, but those that wait."""
-        out = set()
-        for base in ("memory", "pids", "cpu", ""):
+    def hierarchies(self):
+        try:
+            # An ordinary user's daemon says where it has been given a place.
+            with open(os.path.join(self.data_dir, "delegated_cgroup"), encoding="utf-8") as f:
+                return [f.read()]
+        except FileNotFoundError:
+            return [os.path.join("/sys/fs/cgroup", name) for name in ("memory", "pids", "cpu", "")]
+
+    def group_entries(self):
+        """The directories of this node's embedded sandboxes in each hierarchy of cgroups."""
+        out = []
+        for base in self.hierarchies():
             try:
-                where = os.path.join("/sys/fs/cgroup", base, "aegis", self.node_id())
-                out |= {e.name for e in os.scandir(where) if e.is_dir() and not self.waits(e)}
+                where = os.path.join(base, "aegis", self.node_id())
+                out += [e for e in os.scandir(where) if e.is_dir()]
             except FileNotFoundError:
                 pass
-        return sorted(out)
+        return out
+
+    def groups(self):
+        """Names of the control groups of this node's embedded sandboxes, but those that wait."""
+        return sorted({e.name for e in self.group_entries() if not self.waits(e)})
+
+    def templates(self):
+        """Names of the control groups of its templates."""
+        return sorted({e.name for e in self.group_entries() if e.name.startswith("template-")})
 
     @staticmethod
     def waits(group):
@@ -259,7 +293,7 @@ class Node:
         """Runs a command; `stdin` is bytes or text."""
         data = stdin.encode() if isinstance(stdin, str) else stdin
         run = subprocess.run([AEGIS, *args], input=data if data is not None else b"",
-                             capture_output=True, timeout=timeout, check=False,
+                             capture_output=True, timeout=timeout * PATIENCE, check=False,
                              env=dict(self.env, **(env or {})), cwd=cwd or self.dir)
         return Done(["aegis", *args], run.returncode, run.stdout.decode("utf-8", "replace"),
                     run.stderr.decode("utf-8", "replace"))
@@ -277,7 +311,8 @@ class Node:
 
     def api(self, method, path, body=None, headers=None, timeout=60):
         """(status, parsed or raw body)."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port,
+                                                timeout=timeout * PATIENCE)
         try:
             headers = dict(headers or {})
             if body is not None and not isinstance(body, (bytes, str)):

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstdlib>
 #include <filesystem>
@@ -16,6 +17,12 @@
 #include "ports/sandbox.h"
 
 namespace aegis::sandbox {
+
+/// How many times slower than a real one this machine is, as far as waiting goes (tests/vm).
+inline int patience() {
+    const char* given = std::getenv("AEGIS_TEST_PATIENCE");
+    return given == nullptr ? 1 : std::max(1, std::atoi(given));
+}
 
 /// For tests: remembers what became of each sandbox and lets a test wait for it.
 class RecordingSink : public ports::SandboxSink {
@@ -41,11 +48,13 @@ class RecordingSink : public ports::SandboxSink {
         note(id, [&](Fate& fate) { fate.exit = std::move(exit); });
     }
 
-    /// Waits until `ready` holds for the sandbox's fate, at most 30 s, and returns it.
+    /// Waits until `ready` holds for the sandbox's fate, at most 30 s (times patience()), and
+    /// returns it.
     template <class Ready>
     Fate wait(const ports::SandboxId& id, Ready ready) {
         std::unique_lock lock(mutex_);
-        changed_.wait_for(lock, std::chrono::seconds(30), [&] { return ready(fates_[id]); });
+        changed_.wait_for(lock, std::chrono::seconds(30 * patience()),
+                          [&] { return ready(fates_[id]); });
         return fates_[id];
     }
     Fate started(const ports::SandboxId& id) {
@@ -136,7 +145,9 @@ class GuestFixture : public ::testing::Test {
         out.prompt = std::make_shared<const std::string>(prompt);
         return out;
     }
-    static Deadline soon(int ms = 30'000) { return Deadline::in(os::systemClock().boot(), ms); }
+    static Deadline soon(int ms = 30'000) {
+        return Deadline::in(os::systemClock().boot(), std::int64_t{ms} * patience());
+    }
 
     RecordingSink::Fate runToEnd(ports::SandboxSpec what) {
         const auto id = what.id;

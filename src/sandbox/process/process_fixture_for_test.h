@@ -69,7 +69,9 @@ class ProcessRuntimeTest : public GuestFixture, public ::testing::WithParamInter
                     eventually([&] { return groups().empty() && runDirsEmpty(); }));
         runtime_.reset();
         EXPECT_TRUE(runDirsEmpty());
-        EXPECT_FALSE(fs::exists("/sys/fs/cgroup/memory/aegis/" + node_.str()));
+        for (const char* hierarchy : {"", "/memory"})
+            EXPECT_FALSE(fs::exists(std::string("/sys/fs/cgroup") + hierarchy + "/aegis/" +
+                                    node_.str()));
     }
     std::unique_ptr<ProcessRuntime> make() {
         ProcessOptions options;
@@ -99,7 +101,7 @@ class ProcessRuntimeTest : public GuestFixture, public ::testing::WithParamInter
     /// Until the removal, which follows the report of a death, is done.
     template <class Ready>
     bool eventually(Ready ready) {
-        for (int i = 0; i < 500; ++i) {
+        for (int i = 0; i < 500 * patience(); ++i) {
             if (ready()) return true;
             std::this_thread::sleep_for(std::chrono::milliseconds(10));
         }
