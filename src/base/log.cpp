@@ -12,6 +12,13 @@ std::atomic<LogSink*> g_sink{nullptr};
 std::atomic<LogLevel> g_level{LogLevel::kInfo};
 }  // namespace
 
+LogLevel logLevelNamed(std::string_view name) {
+    return name == "debug"   ? LogLevel::kDebug
+           : name == "warn"  ? LogLevel::kWarn
+           : name == "error" ? LogLevel::kError
+                             : LogLevel::kInfo;
+}
+
 void setLogSink(LogSink* sink) { g_sink.store(sink); }
 void setLogLevel(LogLevel level) { g_level.store(level); }
 

@@ -8,6 +8,8 @@
 namespace aegis {
 
 enum class LogLevel : std::uint8_t { kDebug, kInfo, kWarn, kError };
+/// "debug", "warn" or "error"; anything else is kInfo.
+LogLevel logLevelNamed(std::string_view name);
 
 /// One named value of a log line.
 struct LogField {

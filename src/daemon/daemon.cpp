@@ -42,13 +42,6 @@ constexpr std::int64_t kSweepMs = 5000;
 constexpr std::size_t kMaxConnections = 1024;
 constexpr std::size_t kReservedConnections = 16;
 
-LogLevel levelOf(const std::string& name) {
-    return name == "debug"   ? LogLevel::kDebug
-           : name == "warn"  ? LogLevel::kWarn
-           : name == "error" ? LogLevel::kError
-                             : LogLevel::kInfo;
-}
-
 Status checkOffered(const config::Config& config) {
     if (!config.storage.database_url.empty())
         return {ErrorCode::kUnsupported, "storage.database_url is not available in this build",
@@ -150,6 +143,8 @@ Status Daemon::Parts::makeAdapters() {
     process_options.launcher_command = {"/proc/self/exe", "launcher"};
     process_options.warm = {static_cast<std::size_t>(config.runtime.warm_pool_size),
                             config.runtime.warm_pool_max_idle_ms};
+    process_options.refused = options.no_sandboxes;
+    process_options.delegation_file = options.data_dir + "/delegated_cgroup";
     AEGIS_TRY(process,
               sandbox::ProcessRuntime::create(std::move(process_options), *images, random));
     tools::TableOptions table;
@@ -299,7 +294,7 @@ Daemon::Daemon(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
 
 Result<std::unique_ptr<Daemon>> Daemon::start(DaemonOptions options) {
     AEGIS_CHECK(checkOffered(options.config));
-    setLogLevel(levelOf(options.config.observability.log_level));
+    setLogLevel(logLevelNamed(options.config.observability.log_level));
     auto parts = std::make_unique<Parts>();
     parts->options = std::move(options);
     parts->started_at = os::systemClock().utc();
@@ -379,7 +374,7 @@ Result<std::vector<std::string>> Daemon::apply() {
     auto unused = config::needsRestart(p.options.config, config);
     p.models->reload(std::move(catalog));
     p.runner->setMaxConcurrent(static_cast<std::size_t>(config.runtime.max_concurrent_executions));
-    setLogLevel(levelOf(config.observability.log_level));
+    setLogLevel(logLevelNamed(config.observability.log_level));
     p.options.set_log_format(config.observability.log_format);
     log(LogLevel::kInfo, "the configuration was read again");
     for (const auto& name : unused)

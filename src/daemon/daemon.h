@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,8 @@ struct DaemonOptions {
     std::function<Result<config::Config>()> reread;
     /// Makes the log "text" or "json".
     std::function<void(const std::string& name)> set_log_format;
+    /// Why this process, an ordinary user's, cannot have embedded sandboxes.
+    std::optional<Error> no_sandboxes;
 };
 
 /// A running node. Made and destroyed on the main thread.

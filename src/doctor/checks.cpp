@@ -142,7 +142,7 @@ Findings checkSystem(Machine& machine, const Subject&) {
     if (machine.isRoot())
         out.push_back(ok("user", "root"));
     else
-        out.push_back(warn("user", "not root: the daemon mounts volumes, which takes root",
+        out.push_back(warn("user", "not root: agents with volumes are refused",
                            "sudo aegis doctor; sudo aegis daemon start --detach"));
     return out;
 }
@@ -224,8 +224,15 @@ Findings checkImages(Machine& machine, const Subject& subject) {
     return out;
 }
 
-Findings checkCgroups(Machine& machine, const Subject&) {
+Findings checkCgroups(Machine& machine, const Subject& subject) {
     constexpr auto kCheck = "cgroups";
+    if (!machine.isRoot()) {
+        if (auto group = machine.delegatedCgroup())
+            return {ok(kCheck, fmt::format("v2, delegated at {}", *group))};
+        else
+            return {
+                lacks(subject.process_needed, kCheck, group.error().message, group.error().hint)};
+    }
     constexpr auto kHint = "boot with cgroup_enable=memory, or mount the cgroup hierarchies";
     std::set<std::string, std::less<>> there;
     std::string version = "v2";
@@ -249,6 +256,12 @@ Findings checkCgroups(Machine& machine, const Subject&) {
 Findings checkSandboxing(Machine& machine, const Subject& subject) {
     Findings out;
     const bool needed = subject.process_needed;
+    if (!machine.isRoot()) {
+        if (auto ids = machine.subordinateIds())
+            out.push_back(ok("subordinate ids", "there"));
+        else
+            out.push_back(lacks(needed, "subordinate ids", ids.error().message, ids.error().hint));
+    }
     if (auto made = machine.userNamespace())
         out.push_back(ok("user namespaces", "can be made"));
     else
@@ -276,6 +289,9 @@ Findings checkSandboxing(Machine& machine, const Subject& subject) {
 }
 
 Findings checkVolumes(Machine& machine, const Subject&) {
+    if (!machine.isRoot())
+        return {warn("volumes", "an ordinary user cannot mount any with a size limit",
+                     "run the daemon as root for agents with volumes")};
     Findings out;
     if (auto there = machine.loopDevices())
         out.push_back(ok("loop devices", "there"));

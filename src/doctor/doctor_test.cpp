@@ -30,6 +30,8 @@ class FakeMachine : public Machine {
     os::OpenFileLimits limits{1024, 1'048'576};
     bool synchronized = true;
     Status namespaces, filters, loops, address;
+    Status ids;
+    Result<std::string> delegated = std::string("/sys/fs/cgroup/user.slice/x");
     Result<int> landlock_abi = 4;
     Result<std::string> engine_version = std::string("version 20.10.24");
     std::map<std::string, bool> images{{"aegis/python:3.11", true}};
@@ -43,6 +45,8 @@ class FakeMachine : public Machine {
     UtcTime now() override { return time; }
     std::string kernelRelease() override { return release; }
     bool isRoot() override { return root; }
+    Result<std::string> delegatedCgroup() override { return delegated; }
+    Status subordinateIds() override { return ids; }
     Result<std::string> read(const std::string& path) override {
         auto found = files.find(path);
         if (found == files.end()) return {ErrorCode::kNotFound, path};
@@ -223,6 +227,24 @@ TEST(Checks, System) {
     EXPECT_EQ(worst(checkSystem(machine, subject())), State::kOk);
     machine.root = false;
     EXPECT_EQ(ailing(checkSystem(machine, subject())).state, State::kWarn);
+}
+
+TEST(Checks, AnOrdinaryUserNeedsADelegatedCgroupAndIds) {
+    FakeMachine machine;
+    machine.root = false;
+    auto given = subject();
+    given.process_needed = true;
+    EXPECT_EQ(worst(checkCgroups(machine, given)), State::kOk);
+    EXPECT_EQ(worst(checkSandboxing(machine, given)), State::kOk);
+    EXPECT_EQ(ailing(checkVolumes(machine, given)).state, State::kWarn);
+    machine.delegated = Error(ErrorCode::kUnsupported, "not delegated", "systemd-run");
+    machine.ids = Error(ErrorCode::kUnsupported, "no range", "usermod");
+    EXPECT_EQ(ailing(checkCgroups(machine, given)).state, State::kFail);
+    EXPECT_EQ(ailing(checkSandboxing(machine, given)).check, "subordinate ids");
+    EXPECT_EQ(ailing(checkSandboxing(machine, given)).state, State::kFail);
+    given.process_needed = false;
+    EXPECT_EQ(ailing(checkCgroups(machine, given)).state, State::kWarn);
+    EXPECT_EQ(ailing(checkSandboxing(machine, given)).state, State::kWarn);
 }
 
 TEST(Checks, TheServicesConfigurationIsPointedOut) {

@@ -37,6 +37,10 @@ class Machine {
     virtual UtcTime now() = 0;
     virtual std::string kernelRelease() = 0;  ///< "6.1.0-32-amd64"
     virtual bool isRoot() = 0;
+    /// What an ordinary user's embedded sandboxes need: a cgroup to make theirs in, whose path it
+    /// returns, and ids for their users.
+    virtual Result<std::string> delegatedCgroup() = 0;
+    virtual Status subordinateIds() = 0;
     virtual Result<std::string> read(const std::string& path) = 0;
     virtual bool hasProgram(const std::string& name) = 0;
     virtual Result<os::PathFacts> path(const std::string& path) = 0;

@@ -10,14 +10,17 @@
 
 #include "net/curl/curl_multi.h"
 #include "os/clock.h"
+#include "os/delegation.h"
 #include "os/files.h"
 #include "os/loop.h"
 #include "os/run_program.h"
 #include "os/socket.h"
+#include "os/user_namespace.h"
 
 namespace aegis::doctor {
 namespace {
 
+constexpr std::uint32_t kIdsOfASandbox = 65'536;  // launcher::kIdCount
 constexpr std::int64_t kPeerMs = 2000;
 constexpr std::int64_t kDaemonMs = 1500;
 constexpr std::int64_t kConnectMs = 2000;
@@ -38,6 +41,11 @@ class SystemMachine : public Machine {
         return names.release;
     }
     bool isRoot() override { return ::geteuid() == 0; }
+    Result<std::string> delegatedCgroup() override { return os::delegatedCgroup(); }
+    Status subordinateIds() override {
+        const auto ids = os::subordinateIds(kIdsOfASandbox);
+        return ids ? Status{} : Status{ids.error()};
+    }
     Result<std::string> read(const std::string& path) override {
         return os::readFile(path, kMaxFileBytes);
     }

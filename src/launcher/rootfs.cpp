@@ -69,15 +69,37 @@ Result<os::Fd> openDir(int dir_fd, const char* path) {
     return fd;
 }
 
+Status makeDevice(int dev, const Device& device) {
+    if (::mknodat(dev, device.name, S_IFCHR | 0666, makedev(device.major, device.minor)) != 0 ||
+        ::fchmodat(dev, device.name, 0666, 0) != 0 ||
+        ::fchownat(dev, device.name, kImageIdBase, kImageIdBase, 0) != 0)
+        return errnoError(errno, fmt::format("/dev/{}", device.name));
+    return {};
+}
+
+/// The host's own: in an ordinary user's namespace no device can be made.
+Status bindDevice(int dev, const Device& device) {
+    AEGIS_TRY(const os::Fd node,
+              os::cloneTreeAt(AT_FDCWD, fmt::format("/dev/{}", device.name).c_str(),
+                              MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC));
+    struct stat st{};
+    if (::fstat(node.get(), &st) != 0 || !S_ISCHR(st.st_mode) ||
+        st.st_rdev != makedev(device.major, device.minor))
+        return {ErrorCode::kUnsupported, fmt::format("/dev/{}: is another device", device.name)};
+    const os::Fd place(
+        ::openat(dev, device.name, O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644));
+    if (!place) return errnoError(errno, fmt::format("/dev/{}", device.name));
+    return os::attachTreeAt(node.get(), dev, device.name);
+}
+
 /// The devices a guest may use, on a file system of the host's own user namespace: only there are
 /// devices honoured.
 Status fillDevices(int dev) {
     for (const auto& device : kDevices) {
-        if (::mknodat(dev, device.name, S_IFCHR | 0666, makedev(device.major, device.minor)) != 0 ||
-            ::fchmodat(dev, device.name, 0666, 0) != 0)
-            return errnoError(errno, fmt::format("/dev/{}", device.name));
-        if (::fchownat(dev, device.name, kImageIdBase, kImageIdBase, 0) != 0)
-            return errnoError(errno, fmt::format("/dev/{}", device.name));
+        auto made = makeDevice(dev, device);
+        if (!made && made.error().code == ErrorCode::kPermissionDenied)
+            made = bindDevice(dev, device);
+        AEGIS_CHECK(std::move(made));
     }
     for (const auto& [target, name] : kDeviceLinks)
         if (::symlinkat(target, dev, name) != 0) return errnoError(errno, name);
@@ -171,7 +193,7 @@ Status maskProc(int root, int scratch) {
 }
 
 Status mountKernelViews(int root, int scratch) {
-    AEGIS_TRY(const os::Fd dev, os::cloneTreeAt(AT_FDCWD, "/dev", 0));
+    AEGIS_TRY(const os::Fd dev, os::cloneWholeTree("/dev"));
     AEGIS_CHECK(attachAt(dev, root, "/dev"));
     AEGIS_TRY(const os::Fd pts, os::newFileSystem("devpts",
                                                   {{"newinstance", ""},
@@ -212,8 +234,7 @@ Status home() {
     if (::unshare(CLONE_NEWNS) != 0) return errnoError(errno, "mount namespace");
     if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0)
         return errnoError(errno, "private mounts");
-    AEGIS_TRY(const os::Fd proc_dir, os::openFile("/proc", O_PATH | O_DIRECTORY));
-    AEGIS_TRY(const os::Fd proc, os::cloneTree(proc_dir.get(), 0, "/proc"));
+    AEGIS_TRY(const os::Fd proc, os::cloneWholeTree("/proc"));
     AEGIS_TRY(const os::Fd root, os::newFileSystem("tmpfs", {{"size", "64k"}, {"mode", "0755"}},
                                                    kSafe | MOUNT_ATTR_NOEXEC));
     // Any directory will do; this one is always there, and its own content is kept by `proc`.
@@ -223,8 +244,8 @@ Status home() {
     AEGIS_CHECK(os::attachTreeAt(proc.get(), root.get(), "proc"));
     AEGIS_TRY(const os::Fd dev, os::newFileSystem("tmpfs", {{"size", "64k"}, {"mode", "0755"}},
                                                   MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC));
-    AEGIS_CHECK(fillDevices(dev.get()));
     AEGIS_CHECK(os::attachTreeAt(dev.get(), root.get(), "dev"));
+    AEGIS_CHECK(fillDevices(dev.get()));
     mount_attr read_only{};
     read_only.attr_set = MOUNT_ATTR_RDONLY;
     if (::mount_setattr(dev.get(), "", AT_EMPTY_PATH, &read_only, sizeof read_only) != 0)
@@ -292,7 +313,7 @@ Status enterTemplateRoot(RootPlan plan) {
     AEGIS_TRY(const os::Fd common, openDir(scratch.get(), kCommon));
     AEGIS_CHECK(fillSkeleton(common.get()));
     AEGIS_TRY(const os::Fd overlay, newOverlay(fmt::format("{0}/skeleton:{0}/image", kScratch)));
-    AEGIS_TRY(const os::Fd dev, os::cloneTreeAt(AT_FDCWD, "/dev", 0));
+    AEGIS_TRY(const os::Fd dev, os::cloneWholeTree("/dev"));
     AEGIS_TRY(const os::Fd proc, os::newFileSystem("proc", {}, kSafe | MOUNT_ATTR_NOEXEC));
     // What stems begin with: read-only for them too, as they come to it in a user namespace below.
     AEGIS_TRY(const os::Fd image,

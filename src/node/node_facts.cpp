@@ -8,6 +8,7 @@
 #include "image/root_store.h"
 #include "os/clock.h"
 #include "os/files.h"
+#include "os/user_namespace.h"
 #include "text/json.h"
 
 namespace aegis::node {
@@ -52,6 +53,11 @@ agent::NodeFacts nodeFacts(const config::Config& config, const std::vector<std::
     facts.isolations = {agent::Isolation::kDocker, agent::Isolation::kProcess};
     facts.default_isolation =
         embedded_ready ? agent::Isolation::kProcess : agent::Isolation::kDocker;
+    // There the engine's containers are of users that this process does not have.
+    if (os::inOwnUserNamespace()) {
+        facts.isolations = {agent::Isolation::kProcess};
+        facts.default_isolation = agent::Isolation::kProcess;
+    }
     // A choice that was written down is kept, and refused at deploy where it cannot be had.
     if (config.runtime.isolation_given) {
         auto chosen = agent::isolationFromName(config.runtime.isolation);

@@ -21,10 +21,11 @@ Status setAttributes(int tree, std::uint64_t attributes, const std::string& what
     return {};
 }
 
-Result<Fd> openTree(int dir_fd, const char* path, std::uint64_t attributes,
-                    const std::string& what) {
+Result<Fd> openTree(int dir_fd, const char* path, std::uint64_t attributes, const std::string& what,
+                    unsigned more_flags = 0) {
     const unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_NO_AUTOMOUNT |
-                           AT_SYMLINK_NOFOLLOW | (path[0] == '\0' ? AT_EMPTY_PATH : 0U);
+                           AT_SYMLINK_NOFOLLOW | (path[0] == '\0' ? AT_EMPTY_PATH : 0U) |
+                           more_flags;
     Fd tree(::open_tree(dir_fd, path, flags));
     if (!tree) return errnoError(errno, what);
     AEGIS_CHECK(setAttributes(tree.get(), attributes, what));
@@ -39,6 +40,10 @@ Result<Fd> cloneTree(int fd, std::uint64_t attributes, const std::string& what) 
 
 Result<Fd> cloneTreeAt(int dir_fd, const char* path, std::uint64_t attributes) {
     return openTree(dir_fd, path, attributes, path);
+}
+
+Result<Fd> cloneWholeTree(const char* path) {
+    return openTree(AT_FDCWD, path, 0, path, AT_RECURSIVE);
 }
 
 Result<Fd> newFileSystem(const char* type, std::initializer_list<MountOption> options,

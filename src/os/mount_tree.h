@@ -18,6 +18,9 @@ namespace aegis::os {
 Result<Fd> cloneTree(int fd, std::uint64_t attributes, const std::string& what);
 /// The same of a path below `dir_fd`.
 Result<Fd> cloneTreeAt(int dir_fd, const char* path, std::uint64_t attributes);
+/// With what is mounted below, as the kernel wants it where that came from another user namespace:
+/// nobody shall see what lies beneath it.
+Result<Fd> cloneWholeTree(const char* path);
 
 /// A new, detached file system. An empty value is a flag.
 using MountOption = std::pair<const char*, std::string>;

@@ -14,6 +14,7 @@
 #include "os/clock.h"
 #include "os/files.h"
 #include "program/node_main.h"
+#include "program/ordinary_user.h"
 #include "sandbox/docker/engine.h"
 
 namespace aegis::program {
@@ -50,8 +51,10 @@ doctor::Subject subjectOf(const cli::GlobalFlags& flags) {
             if (image::RootStore(node::imageDir(subject.data_dir)).resolve(reference))
                 subject.unpacked.push_back(reference);
     subject.process_needed = facts.default_isolation == agent::Isolation::kProcess;
-    subject.docker_needed = !facts.isolations.contains(agent::Isolation::kProcess) ||
-                            facts.default_isolation == agent::Isolation::kDocker;
+    // An ordinary user's daemon has the one or the other.
+    if (::geteuid() != 0)
+        subject.process_needed = subject.process_needed || mayHaveSandboxes(subject.config);
+    subject.docker_needed = !subject.process_needed;
     auto installation = daemon::findInstallation();
     if (!installation) {
         refuse(installation.error());

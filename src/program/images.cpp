@@ -7,11 +7,12 @@
 
 #include "cli/table.h"
 #include "daemon/daemon.h"
-#include "node/node_facts.h"
 #include "image/base_image.h"
 #include "image/root_store.h"
+#include "node/node_facts.h"
 #include "os/clock.h"
 #include "program/node_main.h"
+#include "program/ordinary_user.h"
 #include "sandbox/docker/engine.h"
 
 namespace aegis::program {
@@ -28,6 +29,8 @@ class NodeSink : public image::ImageSink {
 
     Status importTar(std::string_view reference, int tar_fd,
                      const std::vector<std::string>& changes, Deadline deadline) override {
+        // Only now: what makes the image is to run as the user that it was started by.
+        AEGIS_CHECK(takeImageIds());
         AEGIS_CHECK(store_.importTar(reference, tar_fd, changes, deadline));
         if (engine_ == nullptr) return {};
         if (::lseek(tar_fd, 0, SEEK_SET) != 0) return errnoError(errno, "the archive");

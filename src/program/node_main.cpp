@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdlib>
 
+#include "base/log.h"
 #include "daemon/daemon.h"
 #include "node/node_facts.h"
 #include "os/fd.h"
@@ -15,6 +16,7 @@
 #include "os/log_sink.h"
 #include "os/machine_probe.h"
 #include "os/service_notify.h"
+#include "program/ordinary_user.h"
 #include "text/json.h"
 
 namespace aegis::program {
@@ -41,6 +43,8 @@ int serve(cli::Context& context, const config::Config& config, const std::string
         tell("error\n");
         return context.fail(error);
     };
+    // While there is one thread.
+    const auto prepared = prepareForSandboxes(config);
     daemon::blockSignals();
     os::raiseOpenFiles(kOpenFiles);
     static os::FdLogSink sink(STDERR_FILENO, os::LogFormat::kText);
@@ -52,9 +56,15 @@ int serve(cli::Context& context, const config::Config& config, const std::string
     auto installation = daemon::findInstallation();
     if (!installation) return refuse(installation.error());
     auto flags = context.flags;
-    auto running = daemon::Daemon::start(
-        {config, data_dir, *installation, [flags] { return loadConfig(flags, false); },
-         set_format});
+    daemon::DaemonOptions options{config,        data_dir,
+                                  *installation, [flags] { return loadConfig(flags, false); },
+                                  set_format,    {}};
+    if (!prepared) {
+        options.no_sandboxes = prepared.error();
+        log(LogLevel::kWarn, "there is no isolation: process on this node",
+            {{"reason", prepared.error().message}, {"hint", prepared.error().hint}});
+    }
+    auto running = daemon::Daemon::start(std::move(options));
     if (!running) return refuse(running.error());
     if (terminal != nullptr) terminal->reset();
     tell(fmt::format("ok {}\n", (*running)->address()));
@@ -75,8 +85,8 @@ int awaitReady(cli::Context& context, int read_fd, pid_t child, const std::strin
                                             {"pid", static_cast<std::int64_t>(child)},
                                             {"address", address}});
         else
-            context.print(fmt::format("Daemon started at {} (pid {}, log {})\n", address, child,
-                                      log_path));
+            context.print(
+                fmt::format("Daemon started at {} (pid {}, log {})\n", address, child, log_path));
         return 0;
     }
     int status = 0;

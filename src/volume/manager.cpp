@@ -13,6 +13,7 @@
 #include "os/mount.h"
 #include "os/mount_tree.h"
 #include "os/run_program.h"
+#include "os/user_namespace.h"
 #include "text/digest.h"
 #include "volume/attachment.h"
 
@@ -416,7 +417,7 @@ bool VolumeManager::hasUsers(const VolumeId& id) {
 
 Status VolumeManager::available() {
     AEGIS_CHECK(layout_made_);
-    if (::geteuid() != 0)
+    if (::geteuid() != 0 || os::inOwnUserNamespace())
         return {ErrorCode::kPermissionDenied, "volumes with a size limit need root",
                 "run the daemon as root"};
     if (auto mkfs = os::findProgram("mkfs.ext4"); !mkfs)

@@ -7,16 +7,20 @@ vm=$project/build/vm
 seconds=${AEGIS_VM_SECONDS:-3600}
 unit_tests=(os/aegis_os_test sandbox/process/aegis_sandbox_process_test)
 
-# Debian with what the binaries need, kept for the next time.
+# Debian with what the binaries need (some of it loaded when used), kept for the next time.
 system_archive() {
     [[ -s $vm/system.tar ]] && return
     mkdir -p "$vm"
     local libraries
     libraries=$(ldd build/aegis build/src/os/aegis_os_test | awk '$3 ~ /^\// {print $3}' |
-        sort -u | xargs readlink -f | xargs dpkg -S | cut -d: -f1 | sort -u | paste -sd,)
+        sort -u | while read -r path; do
+        # Some packages say /lib for what lies in /usr/lib.
+        dpkg -S "$path" 2>/dev/null || dpkg -S "/usr$path"
+    done | cut -d: -f1 | sort -u | paste -sd,)
     mmdebstrap --variant=apt --include="systemd-sysv,linux-image-cloud-amd64,initramfs-tools,\
-udev,dbus,kmod,procps,python3,e2fsprogs,ca-certificates,$libraries" bookworm "$vm/system.tar.new"
-    mv "$vm/system.tar.new" "$vm/system.tar"
+udev,dbus-user-session,libpam-systemd,uidmap,kmod,procps,python3,e2fsprogs,ca-certificates,\
+libcurl4,libarchive13,openssl,$libraries" bookworm "$vm/new.tar"
+    mv "$vm/new.tar" "$vm/system.tar"
 }
 
 # At its own path: the unit tests know where they were built.
@@ -30,14 +34,15 @@ copy_project() {
         cp "build/src/$name" "$there/build/src/$name"
     done
     if [[ -n ${AEGIS_TEST_BASE_IMAGE:-} ]]; then
-        cp "$AEGIS_TEST_BASE_IMAGE" "$1/root/base.tar"
+        cp "$AEGIS_TEST_BASE_IMAGE" "$1/base.tar"
     else
-        docker save -o "$1/root/base.tar" aegis/python:3.11
+        docker save -o "$1/base.tar" aegis/python:3.11
     fi
+    chmod 644 "$1/base.tar"
 }
 
 add_service() {
-    printf '%q ' bash tests/vm/guest.sh "${unit_tests[*]}" "${@:2}" >"$1/root/job"
+    printf '%q ' bash tests/vm/guest.sh "${@:2}" >"$1/root/job"
     cat >"$1/etc/systemd/system/job.service" <<EOF
 [Service]
 WorkingDirectory=$project
@@ -64,7 +69,7 @@ make_disk() {
     rm -rf "$root"
 }
 
-[[ $# -gt 0 ]] || set -- test_sandbox test_embedded.NoEngine
+[[ $# -gt 0 ]] || set -- all
 system_archive
 make_disk "$@"
 : >"$vm/job.log"

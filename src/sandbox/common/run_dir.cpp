@@ -19,6 +19,7 @@
 #include "os/files.h"
 #include "os/mount.h"
 #include "os/mount_tree.h"
+#include "os/user_namespace.h"
 
 namespace aegis::sandbox {
 namespace {
@@ -39,7 +40,7 @@ std::vector<std::string> bases() {
     std::vector<std::string> out{"/run/aegis"};
     if (const char* runtime = std::getenv("XDG_RUNTIME_DIR"); runtime && runtime[0] == '/')
         out.push_back(std::string(runtime) + "/aegis");
-    out.push_back(fmt::format("/tmp/aegis-{}", ::geteuid()));
+    out.push_back(fmt::format("/tmp/aegis-{}", os::startingUser()));
     return out;
 }
 

@@ -10,7 +10,9 @@
 
 #include "base/log.h"
 #include "os/clock.h"
+#include "os/delegation.h"
 #include "os/files.h"
+#include "os/user_namespace.h"
 #include "os/worker_pool.h"
 #include "sandbox/common/sandbox_table.h"
 #include "sandbox/process/process_sandbox.h"
@@ -24,6 +26,7 @@ constexpr std::int64_t kSweepMs = 60'000;
 constexpr std::int64_t kStopMs = 10'000;
 constexpr std::size_t kMaxQueue = 10'000;
 constexpr std::uint64_t kTrialTmpBytes = 1 << 20;
+constexpr std::uint64_t kMaxPath = 4096;
 
 std::string hexWord(Random& random) {
     std::array<std::byte, 4> bytes{};
@@ -36,6 +39,18 @@ std::string hexWord(Random& random) {
 
 Deadline inMs(std::int64_t ms) { return Deadline::in(os::systemClock().boot(), ms); }
 
+/// All that a dead daemon of this node left in the part of the tree that was delegated to it.
+Status clearAll(const std::string& directory, const std::string& node) {
+    const auto deadline = inMs(kSweepMs);
+    AEGIS_TRY(const auto tree, os::CgroupTree::openAt({directory}, true, node));
+    AEGIS_TRY(const auto groups, tree.list());
+    for (const auto& group : groups)
+        if (auto gone = tree.destroy(group, deadline); !gone)
+            return std::move(gone.error()).within("what the last daemon left in " + directory);
+    tree.close();
+    return {};
+}
+
 }  // namespace
 
 struct ProcessRuntime::Impl {
@@ -47,6 +62,8 @@ struct ProcessRuntime::Impl {
           filter(std::move(sandbox_filter)),
           template_filter(std::move(filter_of_templates)),
           group_suffix(std::move(suffix)),
+          delegation_file(options.delegation_file),
+          refused(options.refused),
           launcher(options.launcher_command, filter),
           run_dirs(std::move(dirs)),
           sandboxes(reactor),
@@ -66,6 +83,7 @@ struct ProcessRuntime::Impl {
 
     Status available();
     Status openCgroups();
+    Result<os::CgroupTree> openTree() const;
     Status tryOnce();
     Status sweepGroups(const std::set<ports::SandboxId>& keep, Deadline deadline);
 
@@ -74,6 +92,8 @@ struct ProcessRuntime::Impl {
     const WarmPool warm;
     const std::string filter, template_filter;
     const std::string group_suffix;  // sets this daemon's templates apart from a dead one's
+    const std::string delegation_file;
+    const std::optional<Error> refused;
     Launcher launcher;
     RunDirs run_dirs;
     RootTable roots;
@@ -87,9 +107,21 @@ struct ProcessRuntime::Impl {
     os::WorkerPool pool;  // last: its jobs use the rest
 };
 
+Result<os::CgroupTree> ProcessRuntime::Impl::openTree() const {
+    if (!os::inOwnUserNamespace()) return os::CgroupTree::open(node.str());
+    AEGIS_TRY(const auto directory, os::delegatedCgroup());
+    // What a daemon that was killed left may be in another part of the tree.
+    const auto before = os::readFile(delegation_file, kMaxPath);
+    if (before && *before != directory && ::access(before->c_str(), F_OK) == 0)
+        AEGIS_CHECK(clearAll(*before, node.str()));
+    AEGIS_CHECK(os::writeFileAtomic(delegation_file, directory));
+    AEGIS_CHECK(os::makeRoomIn(directory));
+    return os::CgroupTree::openAt({directory}, true, node.str());
+}
+
 Status ProcessRuntime::Impl::openCgroups() {
     if (cgroups) return {};
-    AEGIS_TRY(auto tree, os::CgroupTree::open(node.str()));
+    AEGIS_TRY(auto tree, openTree());
     cgroups = std::move(tree);
     context.cgroups = &*cgroups;
     stems = std::make_unique<StemPool>(
@@ -171,6 +203,7 @@ Status ProcessRuntime::available() { return impl_->available(); }
 Status ProcessRuntime::Impl::available() {
     std::lock_guard lock(mutex);
     if (proven) return {};
+    if (refused) return *refused;
     if (::geteuid() != 0)
         return {ErrorCode::kUnsupported, "the embedded sandbox needs root",
                 "run the daemon as root, or use isolation: docker"};

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,10 +22,15 @@ struct ProcessOptions {
     std::string run_base;  ///< replaces /run/aegis and its fallbacks when not empty
     WarmPool warm;
     std::size_t threads = 8;  ///< for what blocks
+    /// Where an ordinary user's keeps where its cgroups are: the next daemon may have them
+    /// elsewhere.
+    std::string delegation_file;
+    std::optional<Error> refused;  ///< why this process cannot have sandboxes
 };
 
 /// The embedded sandbox: processes in namespaces, cgroups and filters of their own, made by the
-/// launcher. Needs root and the kernel's means, which available() tries once. Threads: one that
+/// launcher. Needs the kernel's means, and root or what stands for it (os/user_namespace.h,
+/// os/delegation.h), which available() tries once. Threads: one that
 /// waits on all sandboxes, `threads` for what blocks; sinks and `done` callbacks run on the first.
 /// The destructor kills what runs (at most 10 s).
 ///
