@@ -270,10 +270,10 @@ TEST_P(ProcessRuntimeTest, AllOfASandboxIsInItsGroupAndNothingElseIs) {
         ASSERT_TRUE(where);
         EXPECT_TRUE(tree->holds(*where, own[0])) << pid << "\n" << *where;
     }
-    const std::string hierarchy = tree->version2() ? "/sys/fs/cgroup" : "/sys/fs/cgroup/memory";
     for (const auto& group : allGroups()) {
         const auto within = os::readFile(
-            hierarchy + "/aegis/" + node_.str() + "/" + group + "/cgroup.procs", 64 << 10);
+            hierarchyOf("memory") + "/aegis/" + node_.str() + "/" + group + "/cgroup.procs",
+            64 << 10);
         ASSERT_TRUE(within);
         EXPECT_EQ(std::ranges::count(*within, '\n'), group == own[0] ? 9 : 1) << group;
     }

@@ -22,7 +22,8 @@ class WarmProcessRuntimeTest : public ProcessRuntimeTest {
     /// The cgroup of a process.
     static std::string groupOf(const std::string& pid) {
         const auto cgroup = os::readFile("/proc/" + pid + "/cgroup", 64 << 10).value_or("");
-        const auto end = cgroup.find('\n', cgroup.find(":memory:"));
+        const auto v1 = cgroup.find(":memory:");
+        const auto end = cgroup.find('\n', v1 == cgroup.npos ? cgroup.find("0::") : v1);
         return cgroup.substr(0, end).substr(cgroup.rfind('/', end) + 1);
     }
     WarmPool warm() const override { return {kReady, 600'000}; }
@@ -72,11 +73,13 @@ TEST_P(WarmProcessRuntimeTest, OneThatStandsGetsTheLimitsOfWhomItIsFor) {
         ASSERT_TRUE(info);
         const auto own = groupOf(info->name.substr(4));
         const auto in = [&](const char* controller, const char* name) {
-            return *os::readFile("/sys/fs/cgroup/" + std::string(controller) + "/aegis/" +
-                                     node_.str() + "/" + own + "/" + name,
-                                 4096);
+            return os::readFile(
+                       hierarchyOf(controller) + "/aegis/" + node_.str() + "/" + own + "/" + name,
+                       4096)
+                .value_or("");
         };
-        EXPECT_EQ(in("memory", "memory.limit_in_bytes"), std::to_string(shape.memory_bytes) + "\n");
+        EXPECT_EQ(in("memory", isVersion2() ? "memory.max" : "memory.limit_in_bytes"),
+                  std::to_string(shape.memory_bytes) + "\n");
         EXPECT_EQ(in("pids", "pids.max"), std::to_string(shape.pids + 1) + "\n");
         const auto root = runtime_->root(what.id);
         ASSERT_TRUE(root);
