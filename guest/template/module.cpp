@@ -5,18 +5,27 @@
 #include "launcher/stem.h"
 
 // The module _aegis_template: what turns an image's own interpreter into a template of sandboxes.
-// Its serve(socket) returns in every payload that is forked and nowhere else.
+// Its serve(socket, at_rest) returns in every payload that is forked and nowhere else.
 // Built for the stable ABI, with the C++ library inside, so that it loads in any image's Python
 // from 3.7 on whose C library is not older than this machine's; elsewhere the import fails, and
 // sandboxes of that image start their own interpreter.
 namespace {
 
-PyObject* serve(PyObject*, PyObject* argument) {
-    const long socket = PyLong_AsLong(argument);
-    if (socket == -1 && PyErr_Occurred() != nullptr) return nullptr;
+PyObject* g_at_rest = nullptr;  // borrowed from serve()'s arguments
+
+void callAtRest() {
+    PyObject* result = PyObject_CallObject(g_at_rest, nullptr);
+    // Stems start without it too.
+    if (result == nullptr) PyErr_Clear();
+    Py_XDECREF(result);
+}
+
+PyObject* serve(PyObject*, PyObject* arguments) {
+    int socket = -1;
+    if (PyArg_ParseTuple(arguments, "iO", &socket, &g_at_rest) == 0) return nullptr;
     const aegis::launcher::ForkHooks hooks{PyOS_BeforeFork, PyOS_AfterFork_Parent,
-                                           PyOS_AfterFork_Child};
-    auto status = aegis::launcher::serveTemplate(static_cast<int>(socket), hooks);
+                                           PyOS_AfterFork_Child, callAtRest};
+    auto status = aegis::launcher::serveTemplate(socket, hooks);
     if (!status) {
         PyErr_SetString(PyExc_OSError, status.error().message.c_str());
         return nullptr;
@@ -33,7 +42,8 @@ PyObject* rename(PyObject*, PyObject* argument) {
 }
 
 PyMethodDef g_methods[] = {{"rename", rename, METH_O, "Names this process, as ps shows it."},
-                           {"serve", serve, METH_O, "Forks sandboxes until the world ends."},
+                           {"serve", serve, METH_VARARGS,
+                            "Forks sandboxes until the world ends; calls once what may wait."},
                            {nullptr, nullptr, 0, nullptr}};
 PyModuleDef g_module = {PyModuleDef_HEAD_INIT,
                         "_aegis_template",

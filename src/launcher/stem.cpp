@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <poll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -18,6 +19,7 @@
 #include "launcher/namespaces.h"
 #include "launcher/rootfs.h"
 #include "launcher/twin.h"
+#include "os/clock.h"
 #include "os/files.h"
 #include "os/socket.h"
 #include "proto/ctl_wire.h"
@@ -32,6 +34,9 @@ constexpr int kFirstEnd = 3;
 constexpr std::size_t kInitEnds = 3;
 constexpr std::size_t kEnds = 6;
 constexpr int kOutOfTheWay = 32;
+constexpr std::int64_t kRestMs = 50;
+
+Deadline inMs(std::int64_t ms) { return Deadline::in(os::systemClock().boot(), ms); }
 
 void resetSignal(int number, int flags) {
     struct sigaction action{};
@@ -178,7 +183,12 @@ Status serveTemplate(int socket, const ForkHooks& hooks) {
     resetSignal(SIGCHLD, SA_NOCLDWAIT);
     AEGIS_TRY(const auto filter, receiveFilter(socket));
     AEGIS_CHECK(os::writeAll(socket, {&launch::kReady, 1}));
+    bool rested = false;
     while (true) {
+        if (!rested && !os::waitReady(socket, POLLIN, inMs(kRestMs))) {
+            hooks.at_rest();
+            rested = true;
+        }
         auto message = os::recvWithFds(socket, 1, 1, Deadline::never());
         if (!message || message->bytes.empty()) waitForEver();
         if (message->bytes[0] != launch::kGo || message->fds.size() != 1) waitForEver();

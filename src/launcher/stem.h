@@ -15,6 +15,9 @@ struct ForkHooks {
     void (*before)();
     void (*after_in_parent)();
     void (*after_in_child)();
+    /// Once, in the template, when nobody has wanted a stem for a while: what makes later ones
+    /// start faster and the first one wait.
+    void (*at_rest)();
 };
 
 /// Serves the daemon on `socket`. In the template it never returns, but for an error before it

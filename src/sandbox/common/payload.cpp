@@ -77,9 +77,10 @@ std::vector<std::string> templateCommand() {
     // Whatever is imported and done here is so in every sandbox; what the collector has seen stays
     // shared.
     return managedBootstrap(
-        fmt::format("import gc, select, _aegis_template as t; bootstrap.rehearse({}); gc.freeze(); "
-                    "t.serve({}); bootstrap.standby({}, t.rename)",
-                    kRehearsals, proto::launch::kTemplateFd, proto::ctl::kJobFd));
+        fmt::format("import gc, select, _aegis_template as t; gc.freeze(); "
+                    "t.serve({}, lambda: (bootstrap.rehearse({}), gc.freeze())); "
+                    "bootstrap.standby({}, t.rename)",
+                    proto::launch::kTemplateFd, kRehearsals, proto::ctl::kJobFd));
 }
 
 Result<std::string> prepareMessage(const ImageDefaults& image) {

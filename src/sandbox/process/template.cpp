@@ -85,7 +85,6 @@ Status Template::launch(const ports::RootImage& image, Deadline deadline) {
     const ImageDefaults defaults{image.env, image.working_dir};
     spawn.argv = templateCommand();
     spawn.env = payloadEnv({}, defaults, 0, 0);
-    spawn.env.emplace_back("LD_BIND_NOW=1");  // once, not in every fork
     spawn.seccomp = context_.template_filter;
     std::vector<int> fds{image_tree.get(), bin.get(), pair.second.get()};
     std::vector<os::Fd> doors;
