@@ -19,7 +19,7 @@ system_archive() {
     done | cut -d: -f1 | sort -u | paste -sd,)
     mmdebstrap --variant=apt --include="systemd-sysv,linux-image-cloud-amd64,initramfs-tools,\
 udev,dbus-user-session,libpam-systemd,uidmap,kmod,procps,python3,e2fsprogs,ca-certificates,\
-libcurl4,libarchive13,openssl,$libraries" bookworm "$vm/new.tar"
+libcurl4,libarchive13,openssl,iproute2,$libraries" bookworm "$vm/new.tar"
     mv "$vm/new.tar" "$vm/system.tar"
 }
 
@@ -52,7 +52,9 @@ EOF
     ln -s ../job.service "$1/etc/systemd/system/multi-user.target.wants/job.service"
     printf 'overlay\nloop\n' >>"$1/etc/modules"
     printf '/dev/vda / ext4 defaults 0 1\n' >"$1/etc/fstab"
-    printf '127.0.0.1 localhost\n' >"$1/etc/hosts"
+    echo machine >"$1/etc/hostname"
+    printf '127.0.0.1 localhost\n127.0.1.1 machine\n' >"$1/etc/hosts"
+    echo 'nameserver 192.0.2.53' >"$1/etc/resolv.conf"
 }
 
 make_disk() {

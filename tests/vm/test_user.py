@@ -145,16 +145,16 @@ class Delegated(Case):
         self.assertCompleted(self.run_with(turns([python("print('again')")], "ok")))
 
     def test_stop_leaves_nothing(self):
-        self.busy()
+        execution, _ = self.busy()
         place = os.path.join(self.node.hierarchies()[0], "aegis", self.node.node_id())
         self.assertEqual(self.node.terminate(), 0)
         wait_until(lambda: not os.path.exists(place), "its cgroups are gone")
         wait_until(lambda: not owners(), "no process is left")
         self.assertEqual(self.node.sockets(), [])
-        self.say(turns("done"))
         self.node.start()
-        wait_until(lambda: self.node.api("GET", "/v1/executions?status=running")[1]["items"] == [],
-                   "what was interrupted ends")
+        self.held_down()
+        self.node.ok("execution", "cancel", execution)
+        self.assertEqual(self.node.wait(execution)["status"], "cancelled")
 
 
 class OwnScope(Delegated):
