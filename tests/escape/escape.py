@@ -50,6 +50,7 @@ def code_of(program, params, alone=False):
     """The text of a program of attempts with all that it needs."""
     return (f"import sys, types\ninside = types.ModuleType('inside')\n"
             f"exec({source('inside')!r}, inside.__dict__)\nsys.modules['inside'] = inside\n"
+            f"inside.SECONDS *= {PATIENCE}\n"
             f"__name__ = {program!r}\n{source(program)}\n"
             f"inside.main({program!r}, {params!r}, {alone!r})\n")
 
