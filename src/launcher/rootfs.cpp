@@ -213,6 +213,12 @@ Status mountKernelViews(int root, int scratch) {
     return maskProc(root, scratch);
 }
 
+Status attachAll(int root, const std::vector<Mount>& mounts, const std::vector<os::Fd>& trees) {
+    for (std::size_t i = 0; i < trees.size(); ++i)
+        AEGIS_CHECK(attachAt(trees[i], root, mounts[i].target));
+    return {};
+}
+
 Status mountGuestPlaces(int root, const RootPlan& plan) {
     AEGIS_CHECK(attachAt(plan.bin, root, "/aegis/bin"));
     AEGIS_CHECK(attachAt(plan.run, root, "/aegis/run"));
@@ -223,9 +229,7 @@ Status mountGuestPlaces(int root, const RootPlan& plan) {
                 "tmpfs", {{"size", fmt::format("{}", plan.tmp_bytes)}, {"mode", "1777"}}, kSafe));
         AEGIS_CHECK(attachAt(tmp, root, "/tmp"));
     }
-    for (std::size_t i = 0; i < plan.mounts.size(); ++i)
-        AEGIS_CHECK(attachAt(plan.mount_trees[i], root, plan.mounts[i].target));
-    return {};
+    return attachAll(root, plan.mounts, plan.mount_trees);
 }
 
 }  // namespace
@@ -301,6 +305,11 @@ Status enterRootFromTemplate(RootPlan plan) {
         layers = where + ":" + layers;
     }
     return enterOverlay(scratch, layers, plan);
+}
+
+Status attachMounts(const std::vector<Mount>& mounts, const std::vector<os::Fd>& trees) {
+    AEGIS_TRY(const os::Fd root, openDir(AT_FDCWD, "/"));
+    return attachAll(root.get(), mounts, trees);
 }
 
 Status enterTemplateRoot(RootPlan plan) {

@@ -23,7 +23,7 @@ struct RootPlan {
     os::Fd run;
     std::uint64_t tmp_bytes = 0;  ///< 0: no tmpfs at /tmp
     std::vector<proto::launch::Mount> mounts;
-    std::vector<os::Fd> mount_trees;  ///< one for each of `mounts`
+    std::vector<os::Fd> mount_trees;  ///< one for each of `mounts`; none: attachMounts() follows
 };
 
 /// In a new process, as the sandbox's owner: builds the root and moves there. The image shows
@@ -38,5 +38,9 @@ Status enterRoot(RootPlan plan);
 Status enterTemplateRoot(RootPlan plan);
 /// enterRoot() for a stem, which begins where its template is and has image and programs of it.
 Status enterRootFromTemplate(RootPlan plan);
+
+/// What enterRoot() left out, in the root that it made: `trees` at the places of `mounts`.
+Status attachMounts(const std::vector<proto::launch::Mount>& mounts,
+                    const std::vector<os::Fd>& trees);
 
 }  // namespace aegis::launcher

@@ -11,8 +11,8 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
-#include <iterator>
 #include <string>
+#include <vector>
 
 #include "launcher/become.h"
 #include "launcher/confine.h"
@@ -75,15 +75,23 @@ Result<launch::Finish> receiveFinish(int socket, RootPlan& plan) {
                                             Deadline::never()));
     if (message.bytes.empty()) ::_exit(0);
     AEGIS_TRY(auto finish, launch::parseFinish(message.bytes));
-    if (message.fds.size() != launch::kFinishFds + finish.mounts.size())
+    if (message.fds.size() != launch::kFinishFds)
         return {ErrorCode::kInvalid, "a stem's order without what it needs"};
-    auto next = message.fds.begin();
-    plan.run = std::move(*next++);
-    plan.mount_trees.assign(std::make_move_iterator(next),
-                            std::make_move_iterator(message.fds.end()));
+    plan.run = std::move(message.fds[0]);
     plan.mounts = finish.mounts;
     plan.tmp_bytes = finish.tmp_bytes;
     return finish;
+}
+
+/// Where volumes belong may be known long before whose they are.
+Status receiveMounts(int socket, const std::vector<launch::Mount>& mounts) {
+    if (mounts.empty()) return {};
+    AEGIS_CHECK(os::writeAll(socket, {&launch::kReady, 1}));
+    AEGIS_TRY(auto message, os::recvWithFds(socket, 1, launch::kMaxMounts, Deadline::never()));
+    if (message.bytes.empty()) ::_exit(0);
+    if (message.bytes[0] != launch::kGo || message.fds.size() != mounts.size())
+        return {ErrorCode::kInvalid, "a stem's mounts without what they need"};
+    return attachMounts(mounts, message.fds);
 }
 
 /// All that a stem is before it is known for whom.
@@ -103,6 +111,7 @@ Status makeSandbox(int socket, const std::string& filter) {
     RootPlan plan;
     AEGIS_TRY(const auto finish, receiveFinish(socket, plan));
     AEGIS_CHECK(enterRootFromTemplate(std::move(plan)));
+    AEGIS_CHECK(receiveMounts(socket, finish.mounts));
     AEGIS_CHECK(dropPrivileges());
     AEGIS_CHECK(restrictWrites(writablePlaces(finish.mounts, finish.tmp_bytes)));
     AEGIS_CHECK(makeEnds());

@@ -40,7 +40,7 @@ struct Mount {
     std::string target;  ///< absolute, clean ("/a/b")
     bool directory = true;
     bool writable = false;
-    bool operator==(const Mount&) const = default;
+    auto operator<=>(const Mount&) const = default;
 };
 
 /// How a new process comes into its cgroup: by descriptors that travel with the message.
@@ -99,8 +99,9 @@ struct StemMapped {
 /// byte kGo with the stem's end of a pair (SOCK_SEQPACKET) for each stem. It answers kReady with a
 /// pidfd, or kFailed and a text. The stem, in namespaces of its own, waits on its pair for kGo (its
 /// ids are mapped) with the doors of its cgroup, if it is to go there itself, says kReady, and
-/// waits for what makes it a sandbox, with detached mounts of the run directory and of each of
-/// `mounts`; image and programs are its template's. It becomes /aegis/bin/init with a payload that
+/// waits for what makes it a sandbox: a Finish with a detached mount of the run directory; image
+/// and programs are its template's. If there are `mounts` it makes their places, says kReady and
+/// waits for kGo with a detached mount for each. It becomes /aegis/bin/init with a payload that
 /// waits (ctl.h), or says kFailed and a text; end of file ends it.
 struct Finish {
     std::uint64_t tmp_bytes = 0;

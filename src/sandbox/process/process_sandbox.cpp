@@ -36,18 +36,26 @@ Result<os::Fd> readOnlyTree(const std::string& path) {
     return os::cloneTree(fd.get(), MOUNT_ATTR_RDONLY | kSafe, path);
 }
 
-/// The mounts of the volumes, detached, as Spawn and Finish want them.
-template <class Order>
-Status addVolumes(const ports::SandboxSpec& spec, Order& spawn, std::vector<os::Fd>& trees) {
-    spawn.tmp_bytes = spec.tmp_bytes;
-    AEGIS_TRY(const auto opened, openMounts(spec));
-    for (const auto& one : opened) {
+Places launchPlaces(const std::vector<OpenMount>& mounts) {
+    Places out;
+    for (const auto& one : mounts)
+        out.push_back({one.target, one.directory, !one.read_only});
+    return out;
+}
+
+/// Of the tmpfs at /tmp; 0: a volume is mounted there.
+std::uint64_t tmpBytes(const ports::SandboxSpec& spec, const Places& places) {
+    const bool taken = std::ranges::find(places, "/tmp", &launch::Mount::target) != places.end();
+    return taken ? 0 : spec.tmp_bytes;
+}
+
+Result<std::vector<os::Fd>> cloneMounts(const std::vector<OpenMount>& mounts) {
+    std::vector<os::Fd> trees;
+    for (const auto& one : mounts) {
         AEGIS_TRY(auto tree, cloneMount(one));
         trees.push_back(std::move(tree));
-        spawn.mounts.push_back({one.target, one.directory, !one.read_only});
-        if (one.target == "/tmp") spawn.tmp_bytes = 0;
     }
-    return {};
+    return trees;
 }
 
 /// Waits for the new process's word that its root stands.
@@ -85,9 +93,11 @@ Result<Prison> makePrison(ProcessContext& context, const PrisonPlan& plan, Deadl
                                       "the guest's programs"));
     AEGIS_TRY(auto run, readOnlyTree(plan.run_dir));
     AEGIS_TRY(auto pair, os::socketPair());
+    AEGIS_TRY(const auto mounts, openMounts(*plan.spec));
+    AEGIS_TRY(const auto volumes, cloneMounts(mounts));
     launch::Spawn spawn;
-    std::vector<os::Fd> volumes;
-    AEGIS_CHECK(addVolumes(*plan.spec, spawn, volumes));
+    spawn.mounts = launchPlaces(mounts);
+    spawn.tmp_bytes = tmpBytes(*plan.spec, spawn.mounts);
     std::vector<int> fds{image.get(), bin.get(), run.get(), pair.second.get()};
     // The new process's end blocks: it has nothing else to do.
     ::fcntl(pair.second.get(), F_SETFL, 0);
@@ -123,11 +133,18 @@ Status ProcessSandbox::makeAll(Prepared& prepared) {
     AEGIS_CHECK(context_.available());
     AEGIS_TRY(prepared.image, context_.images.resolve(spec_.image));
     if (spec_.bootstrap_path.empty()) {
+        auto mounts = openMounts(spec_);
+        if (!mounts) {
+            // What is wrong with a volume is this sandbox's trouble alone.
+            prepared.fatal = false;
+            return std::move(mounts.error());
+        }
         Status ran;
-        auto stem = context_.stems->take(prepared.image,
-                                         {spec_.mounts.empty(), {limits(), spec_.tmp_bytes}},
-                                         deadline_, [&] { ran = prepareRun(prepared.run); });
-        if (stem) return makeFromStem(prepared, std::move(*stem), std::move(ran));
+        StemPool::Wish wish{launchPlaces(*mounts), {limits(), 0}};
+        wish.limits.tmp_bytes = tmpBytes(spec_, wish.places);
+        auto stem = context_.stems->take(prepared.image, wish, deadline_,
+                                         [&] { ran = prepareRun(prepared.run); });
+        if (stem) return makeFromStem(prepared, std::move(*stem), wish, *mounts, std::move(ran));
         AEGIS_CHECK(std::move(ran));
     }
     AEGIS_CHECK(prepareRun(prepared.run));
@@ -139,29 +156,35 @@ os::CgroupLimits ProcessSandbox::limits() const {
     return {millicores, spec_.memory_bytes, spec_.pids + 1};
 }
 
-Status ProcessSandbox::makeFromStem(Prepared& prepared, Stem stem, Status so_far) {
+Status ProcessSandbox::makeFromStem(Prepared& prepared, Stem stem, const StemPool::Wish& wish,
+                                    const std::vector<OpenMount>& mounts, Status so_far) {
     group_ = stem.group;
     origin_ = stem.origin;
     prepared.from_stem = true;
     prepared.fatal = false;
-    auto ordered = so_far ? order(prepared, stem) : std::move(so_far);
+    auto ordered = so_far ? order(prepared, stem, wish, mounts) : std::move(so_far);
     prepared.prison = {std::move(stem.pidfd), stem.pid, std::move(stem.socket)};
     return ordered;
 }
 
-Status ProcessSandbox::order(Prepared& prepared, Stem& stem) {
+Status ProcessSandbox::order(Prepared& prepared, Stem& stem, const StemPool::Wish& wish,
+                             const std::vector<OpenMount>& mounts) {
+    const auto& [places, limits] = wish;
+    const auto deadline = deadline_.earlier(inMs(kBuildMs));
+    AEGIS_TRY(const auto trees, cloneMounts(mounts));
     if (stem.standing) {
         prepared.run = std::move(stem.standing->run);
         prepared.peer = std::move(stem.standing->peer);
     }
     AEGIS_CHECK(prepareRun(prepared.run));
-    if (stem.limits != limits()) AEGIS_CHECK(context_.cgroups->limit(group_, limits()));
-    if (stem.standing)
-        return stem.standing->tmp_bytes == spec_.tmp_bytes ? Status{}
-                                                           : resizeTmp(stem, spec_.tmp_bytes);
-    StemOrder order{prepared.run.dir->shared, {}, {}};
-    AEGIS_CHECK(addVolumes(spec_, order.finish, order.volumes));
-    return finishStem(stem, order, deadline_.earlier(inMs(kBuildMs)));
+    if (stem.limits != limits.group) AEGIS_CHECK(context_.cgroups->limit(group_, limits.group));
+    if (!stem.standing) {
+        AEGIS_CHECK(
+            finishStem(stem, prepared.run.dir->shared, {limits.tmp_bytes, places}, deadline));
+    } else if (stem.standing->tmp_bytes != limits.tmp_bytes) {
+        AEGIS_CHECK(resizeTmp(stem, limits.tmp_bytes));
+    }
+    return sendMounts(stem, trees, deadline);
 }
 
 Status ProcessSandbox::makeNew(Prepared& prepared) {

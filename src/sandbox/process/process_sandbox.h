@@ -8,6 +8,7 @@
 #include "os/cgroup.h"
 #include "ports/root_images.h"
 #include "sandbox/common/guest_sandbox.h"
+#include "sandbox/common/mounts.h"
 #include "sandbox/process/launcher.h"
 #include "sandbox/process/stem_pool.h"
 
@@ -79,8 +80,10 @@ class ProcessSandbox final : public GuestSandbox {
     };
     Status makeAll(Prepared& prepared);
     Status makeNew(Prepared& prepared);
-    Status makeFromStem(Prepared& prepared, Stem stem, Status so_far);
-    Status order(Prepared& prepared, Stem& stem);
+    Status makeFromStem(Prepared& prepared, Stem stem, const StemPool::Wish& wish,
+                        const std::vector<OpenMount>& mounts, Status so_far);
+    Status order(Prepared& prepared, Stem& stem, const StemPool::Wish& wish,
+                 const std::vector<OpenMount>& mounts);
     os::CgroupLimits limits() const;
     void onPrepared(Prepared& prepared);
 

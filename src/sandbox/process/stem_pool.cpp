@@ -23,6 +23,7 @@ constexpr std::int64_t kQuietMs = 5;
 constexpr std::int64_t kQuietForFreshMs = 30;
 constexpr std::int64_t kPatienceMs = 5'000;
 constexpr std::size_t kMostExpected = 4;
+constexpr std::size_t kMostKinds = 4;  // of places, of one image
 constexpr std::int64_t kNsPerMs = 1'000'000;
 
 BootTime now() { return os::systemClock().boot(); }
@@ -50,9 +51,14 @@ StemPool::~StemPool() {
         dispose(std::move(stem));
 }
 
+void StemPool::empty(Shelf& shelf, std::deque<Stem>& into) {
+    std::ranges::move(std::exchange(shelf.stems, {}), std::back_inserter(into));
+}
+
 void StemPool::empty(Entry& entry, std::deque<Stem>& into) {
-    for (auto* shelf : {&entry.standing, &entry.waiting})
-        std::ranges::move(shelf->stems, std::back_inserter(into));
+    for (auto& [places, shelf] : entry.standing)
+        empty(shelf, into);
+    if (entry.bare) empty(*entry.bare, into);
 }
 
 /// Holds the mutex.
@@ -61,6 +67,24 @@ StemPool::Entry& StemPool::entryOf(const ports::RootImage& image) {
     if (entry.image.digest.empty()) entry.image = image;
     entry.last_used = now();
     return entry;
+}
+
+/// Holds the mutex. The kind that was asked for least lately makes room for a new one.
+StemPool::Shelf& StemPool::shelfFor(Entry& entry, const Wish& wish) {
+    auto& shelves = entry.standing;
+    if (shelves.size() >= kMostKinds && !shelves.contains(wish.places)) {
+        auto oldest = std::ranges::min_element(shelves, {},
+                                               [](const auto& one) { return one.second.asked.ns; });
+        empty(oldest->second, dead_);
+        shelves.erase(oldest);
+        if (!entry.bare) entry.bare.emplace();
+    }
+    auto& shelf = shelves[wish.places];
+    for (auto* asked : {&shelf, entry.bare ? &*entry.bare : &shelf}) {
+        asked->limits = wish.limits;
+        asked->asked = entry.last_used;
+    }
+    return shelf;
 }
 
 void StemPool::expect(const ports::RootImage& image) {
@@ -86,11 +110,11 @@ Result<Stem> StemPool::take(const ports::RootImage& image, const Wish& wish, Dea
                        [&] { return !under_way_.contains(image.digest); });
         auto& entry = entryOf(image);
         quiet_until_ = after(entry.last_used, entry.origin ? kQuietMs : kQuietForFreshMs);
-        auto& shelf = wish.plain ? entry.standing : entry.waiting;
-        shelf.wanted = true;
-        shelf.limits = wish.limits;
+        auto& shelf = shelfFor(entry, wish);
         wake_.notify_all();
         if (auto stem = takeReady(entry, shelf)) return std::move(*stem);
+        if (entry.bare)
+            if (auto stem = takeReady(entry, *entry.bare)) return std::move(*stem);
         if (!entry.origin) return none;
         origin = entry.origin;
         group = newGroup("stem");
@@ -124,8 +148,9 @@ std::set<std::string> StemPool::runs() const {
     std::lock_guard lock(mutex_);
     std::set<std::string> out;
     for (const auto& [digest, entry] : entries_)
-        for (const auto& stem : entry.standing.stems)
-            out.insert(stem.standing->run.dir->name);
+        for (const auto& [places, shelf] : entry.standing)
+            for (const auto& stem : shelf.stems)
+                out.insert(stem.standing->run.dir->name);
     return out;
 }
 
@@ -184,11 +209,22 @@ void StemPool::keep() {
     }
 }
 
-/// Entries that nobody used for long.
+/// Holds the mutex.
+void StemPool::dropIdleKinds(Entry& entry, BootTime at) {
+    auto& shelves = entry.standing;
+    for (auto it = shelves.begin(); it != shelves.end();) {
+        const bool idle = at >= after(it->second.asked, options_.max_idle_ms);
+        if (idle) empty(it->second, dead_);
+        it = idle ? shelves.erase(it) : std::next(it);
+    }
+}
+
+/// Entries that nobody used for long. Of others, the kinds that nobody asked for go to the dead.
 std::deque<StemPool::Entry> StemPool::takeIdle(BootTime at) {
     std::deque<Entry> out;
     for (auto it = entries_.begin(); it != entries_.end();) {
         if (at < after(it->second.last_used, options_.max_idle_ms)) {
+            dropIdleKinds(it->second, at);
             ++it;
             continue;
         }
@@ -198,14 +234,26 @@ std::deque<StemPool::Entry> StemPool::takeIdle(BootTime at) {
     return out;
 }
 
-bool StemPool::full(const Shelf& shelf) const {
-    return !shelf.wanted || shelf.stems.size() >= options_.size;
+/// Holds the mutex. What is to be made next.
+std::optional<StemPool::Missing> StemPool::missingOf(const Entry& entry) const {
+    for (const auto& [places, shelf] : entry.standing)
+        if (shelf.stems.size() < options_.size) return Missing{false, {places, shelf.limits}};
+    if (entry.bare && entry.bare->stems.size() < options_.size)
+        return Missing{true, {{}, entry.bare->limits}};
+    return std::nullopt;
+}
+
+/// Holds the mutex. Null: nobody wants it any more.
+StemPool::Shelf* StemPool::shelfOf(Entry& entry, const Missing& missing) {
+    if (missing.bare) return entry.bare ? &*entry.bare : nullptr;
+    const auto at = entry.standing.find(missing.wish.places);
+    return at == entry.standing.end() ? nullptr : &at->second;
 }
 
 /// Makes one thing that is missing; false when nothing is.
 bool StemPool::refill(std::unique_lock<std::mutex>& lock) {
     for (const auto& [digest, entry] : entries_) {
-        if (entry.origin && full(entry.standing) && full(entry.waiting)) continue;
+        if (entry.origin && !missingOf(entry)) continue;
         if (now() < entry.not_before) continue;
         const auto wanted = digest;
         return refillOne(lock, wanted);
@@ -217,14 +265,13 @@ bool StemPool::refillOne(std::unique_lock<std::mutex>& lock, const std::string& 
     const auto& before = entries_[digest];
     const auto image = before.image;
     auto origin = before.origin;
-    const bool plain = !full(before.standing);
-    const Wish wish{plain, (plain ? before.standing : before.waiting).limits};
+    const auto missing = missingOf(before).value_or(Missing{});
     const auto group = newGroup(origin ? "stem" : "template");
     if (!origin) under_way_.insert(digest);
     lock.unlock();
     const auto still = holdStill();
     std::optional<Stem> stem;
-    const auto made = makeOne(image, wish, group, origin, stem);
+    const auto made = makeOne(image, missing, group, origin, stem);
     lock.lock();
     under_way_.erase(digest);
     made_.notify_all();
@@ -238,20 +285,24 @@ bool StemPool::refillOne(std::unique_lock<std::mutex>& lock, const std::string& 
         return true;
     }
     entry.origin = origin;
-    if (stem) (plain ? entry.standing : entry.waiting).stems.push_back(std::move(*stem));
+    if (!stem) return true;
+    auto* shelf = shelfOf(entry, missing);
+    (shelf != nullptr ? shelf->stems : dead_).push_back(std::move(*stem));
     return true;
 }
 
 /// The template, or a stem of the one there is. Without the mutex.
-Status StemPool::makeOne(const ports::RootImage& image, const Wish& wish, const std::string& group,
-                         std::shared_ptr<Template>& origin, std::optional<Stem>& stem) {
+Status StemPool::makeOne(const ports::RootImage& image, const Missing& missing,
+                         const std::string& group, std::shared_ptr<Template>& origin,
+                         std::optional<Stem>& stem) {
+    const auto& [places, limits] = missing.wish;
     if (!origin) {
         AEGIS_TRY(origin, Template::start(context_, image, group, inMs(kMakeMs)));
         return {};
     }
-    AEGIS_TRY(stem, origin->makeStem(group, wish.limits.group, inMs(kMakeMs)));
-    if (!wish.plain) return {};
-    auto standing = standUp(context_, *stem, wish.limits.tmp_bytes, inMs(kMakeMs));
+    AEGIS_TRY(stem, origin->makeStem(group, limits.group, inMs(kMakeMs)));
+    if (missing.bare) return {};
+    auto standing = standUp(context_, *stem, {limits.tmp_bytes, places}, inMs(kMakeMs));
     if (!standing) {
         dispose(std::move(*stem));
         stem.reset();

@@ -16,14 +16,15 @@ namespace aegis::sandbox {
 
 /// How many sandboxes are kept ready.
 struct WarmPool {
-    std::size_t size = 2;                ///< of each image in use
+    std::size_t size = 2;                ///< of each image in use, and of each set of places
     std::int64_t max_idle_ms = 600'000;  ///< since an image's last use; 0: nothing is kept
 };
 
 /// Stems kept ready, used once each, and the templates they come of: one per image that was used
-/// lately. For sandboxes without volumes they stand ready as sandboxes, for others as stems; each
-/// kind if it was asked for, with the limits that were asked for last. Made by a thread of its own.
-/// Any thread.
+/// lately. Their roots stand, with the places that were asked for lately: none, where they are
+/// sandboxes already, or some, where nothing but the volumes is missing. Where those are too many
+/// kinds there are bare ones too. With the limits that were asked for last. Made by a thread of its
+/// own. Any thread.
 class StemPool {
   public:
     StemPool(const TemplateContext& context, WarmPool options, std::string name);
@@ -35,8 +36,8 @@ class StemPool {
     /// An image that will be used: its template is made now, if there are few.
     void expect(const ports::RootImage& image);
     struct Wish {
-        bool plain = false;  ///< without volumes; then it may stand already
-        StemLimits limits;   ///< what waits may have others
+        Places places;
+        StemLimits limits;  ///< what waits may have others
     };
     /// One that waits, else a new one out of the image's template: blocks for some milliseconds, in
     /// which `meanwhile` is called, and as long as the template is under way. An error: not now;
@@ -56,13 +57,15 @@ class StemPool {
   private:
     struct Shelf {
         std::deque<Stem> stems;
-        bool wanted = false;
         StemLimits limits;
+        BootTime asked;
     };
+    using Shelves = std::map<Places, Shelf>;
     struct Entry {
         ports::RootImage image;
         std::shared_ptr<Template> origin;
-        Shelf standing, waiting;
+        Shelves standing;
+        std::optional<Shelf> bare;  ///< once there were too many kinds
         BootTime last_used;
         BootTime not_before;  ///< after a failure, when to try again
     };
@@ -71,11 +74,19 @@ class StemPool {
     bool refill(std::unique_lock<std::mutex>& lock);
     bool refillOne(std::unique_lock<std::mutex>& lock, const std::string& digest);
     Entry& entryOf(const ports::RootImage& image);
-    Status makeOne(const ports::RootImage& image, const Wish& wish, const std::string& group,
+    struct Missing {
+        bool bare = false;
+        Wish wish;
+    };
+    std::optional<Missing> missingOf(const Entry& entry) const;
+    static Shelf* shelfOf(Entry& entry, const Missing& missing);
+    Shelf& shelfFor(Entry& entry, const Wish& wish);
+    Status makeOne(const ports::RootImage& image, const Missing& missing, const std::string& group,
                    std::shared_ptr<Template>& origin, std::optional<Stem>& stem);
-    bool full(const Shelf& shelf) const;
     std::optional<Stem> takeReady(Entry& entry, Shelf& shelf);
+    static void empty(Shelf& shelf, std::deque<Stem>& into);
     static void empty(Entry& entry, std::deque<Stem>& into);
+    void dropIdleKinds(Entry& entry, BootTime at);
     std::deque<Entry> takeIdle(BootTime now);
     std::string newGroup(const char* kind);
     void dispose(Stem stem);

@@ -166,13 +166,19 @@ Status addEntrance(const os::CgroupTree& cgroups, const std::string& group,
     return {};
 }
 
-Status finishStem(const Stem& stem, const StemOrder& order, Deadline deadline) {
-    AEGIS_TRY(const os::Fd run, readOnlyTree(order.run_dir));
-    std::vector<int> fds{run.get()};
-    for (const auto& volume : order.volumes)
-        fds.push_back(volume.get());
-    AEGIS_TRY(const auto bytes, launch::encode(order.finish));
+Status finishStem(const Stem& stem, const std::string& run_dir, const launch::Finish& finish,
+                  Deadline deadline) {
+    AEGIS_TRY(const os::Fd run, readOnlyTree(run_dir));
+    const int fds[] = {run.get()};
+    AEGIS_TRY(const auto bytes, launch::encode(finish));
     return os::sendWithFds(stem.socket.get(), bytes, fds, deadline);
+}
+
+Status sendMounts(const Stem& stem, const std::vector<os::Fd>& trees, Deadline deadline) {
+    std::vector<int> fds;
+    for (const auto& tree : trees)
+        fds.push_back(tree.get());
+    return fds.empty() ? Status{} : sendByte(stem.socket.get(), fds, deadline);
 }
 
 namespace {
@@ -191,20 +197,24 @@ Result<CtlPeer> awaitPeer(const os::CgroupTree& cgroups, const Stem& stem, int l
 
 }  // namespace
 
-Result<Standing> standUp(const TemplateContext& context, const Stem& stem, std::uint64_t tmp_bytes,
-                         Deadline deadline) {
+Result<Standing> standUp(const TemplateContext& context, const Stem& stem,
+                         const launch::Finish& finish, Deadline deadline) {
     Standing standing;
-    standing.tmp_bytes = tmp_bytes;
-    auto stand = [&]() -> Status {
+    standing.tmp_bytes = finish.tmp_bytes;
+    auto make = [&]() -> Status {
         AEGIS_CHECK(makeRun(standing.run, context.run_dirs, context.listeners));
-        AEGIS_CHECK(finishStem(stem, {standing.run.dir->shared, {tmp_bytes, {}}, {}}, deadline));
+        AEGIS_CHECK(finishStem(stem, standing.run.dir->shared, finish, deadline));
+        if (!finish.mounts.empty()) {
+            AEGIS_CHECK(expectReady(stem.socket.get(), deadline));
+            return {};
+        }
         AEGIS_TRY(standing.peer,
                   awaitPeer(context.cgroups, stem, standing.run.listener.get(), deadline));
-        AEGIS_TRY(standing.peer.memory, watchMemory(standing.peer.proc_cgroup));
+        AEGIS_TRY(standing.peer->memory, watchMemory(standing.peer->proc_cgroup));
         standing.run.listener.reset();
         return {};
     };
-    auto stood = stand();
+    auto stood = make();
     if (stood) return standing;
     standing.run.guest_listener.reset();
     if (standing.run.dir) (void)RunDirs::remove(*standing.run.dir);
@@ -222,7 +232,10 @@ Status resizeTmp(const Stem& stem, std::uint64_t bytes) {
 
 std::string lastWords(const os::Fd& socket) {
     std::array<char, kMaxWords> text{};
-    const auto size = ::recv(socket.get(), text.data(), text.size(), MSG_DONTWAIT);
+    ssize_t size = 0;
+    do {
+        size = ::recv(socket.get(), text.data(), text.size(), MSG_DONTWAIT);
+    } while (size == 1 && text[0] == launch::kReady);  // that nobody waited for
     if (size < 1 || text[0] != launch::kFailed) return {};
     return oneLine({text.data() + 1, static_cast<std::size_t>(size) - 1});
 }

@@ -21,19 +21,21 @@ namespace aegis::sandbox {
 
 class Template;
 
-/// A stem that has become a sandbox already: without volumes, its PID 1 connected, its payload
-/// waiting, its sockets bound for nobody yet.
+/// Where volumes are mounted, in mount order.
+using Places = std::vector<proto::launch::Mount>;
+
+/// A stem whose root stands, its sockets bound for nobody yet. Without volumes it has become a
+/// sandbox already, its payload waiting; with some it waits for them.
 struct Standing {
     Run run;
-    CtlPeer peer;  ///< nothing of it is read
+    std::optional<CtlPeer> peer;  ///< PID 1's; nothing of it is read
     std::uint64_t tmp_bytes = 0;
 };
 
 /// What a sandbox may have, as far as stems can be made for it.
 struct StemLimits {
     os::CgroupLimits group;
-    std::uint64_t tmp_bytes = 1 << 20;
-    bool operator==(const StemLimits&) const = default;
+    std::uint64_t tmp_bytes = 1 << 20;  ///< 0: one of the places is there
 };
 
 /// A sandbox that is not yet known for whom: a clone of a template in namespaces and a cgroup of
@@ -45,7 +47,7 @@ struct Stem {
     std::string group;                 ///< its cgroup
     os::CgroupLimits limits;           ///< that it has
     std::shared_ptr<Template> origin;  ///< which must outlive it: it would end with it
-    std::optional<Standing> standing;  ///< for a sandbox without volumes
+    std::optional<Standing> standing;
 };
 
 /// What templates and stems are made with; outlives them.
@@ -100,18 +102,17 @@ Status addEntrance(const os::CgroupTree& cgroups, const std::string& group,
                    proto::launch::Entrance& entrance, std::vector<int>& fds,
                    std::vector<os::Fd>& doors);
 
-/// Sends a stem what makes it a sandbox: the run directory on the host, its mounts and their trees.
-struct StemOrder {
-    const std::string& run_dir;
-    proto::launch::Finish finish;
-    std::vector<os::Fd> volumes;
-};
-Status finishStem(const Stem& stem, const StemOrder& order, Deadline deadline);
+/// Sends a stem what its root is made of: the run directory on the host, its places. Without any it
+/// becomes a sandbox.
+Status finishStem(const Stem& stem, const std::string& run_dir, const proto::launch::Finish& finish,
+                  Deadline deadline);
+/// What makes it a sandbox if it has places: a detached mount for each.
+Status sendMounts(const Stem& stem, const std::vector<os::Fd>& trees, Deadline deadline);
 
-/// Makes it one for nobody yet; blocks until it stands. What it made of it is removed if that
+/// finishStem() for nobody yet; blocks until it stands. What it made of it is removed if that
 /// fails.
-Result<Standing> standUp(const TemplateContext& context, const Stem& stem, std::uint64_t tmp_bytes,
-                         Deadline deadline);
+Result<Standing> standUp(const TemplateContext& context, const Stem& stem,
+                         const proto::launch::Finish& finish, Deadline deadline);
 /// Gives the /tmp of one that stands its size.
 Status resizeTmp(const Stem& stem, std::uint64_t bytes);
 

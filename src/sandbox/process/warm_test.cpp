@@ -26,6 +26,19 @@ class WarmProcessRuntimeTest : public ProcessRuntimeTest {
         const auto end = cgroup.find('\n', v1 == cgroup.npos ? cgroup.find("0::") : v1);
         return cgroup.substr(0, end).substr(cgroup.rfind('/', end) + 1);
     }
+    /// A new volume with one file, mounted at `target`.
+    ports::SandboxSpec withVolume(const std::string& script, const std::string& content,
+                                  const std::string& target) {
+        const auto volume = dir_ + "/volume-" + content;
+        EXPECT_TRUE(fs::create_directory(volume));
+        EXPECT_EQ(::chown(volume.c_str(), 1000, 1000), 0);
+        EXPECT_TRUE(os::writeFileAtomic(volume + "/given", content, 0644));
+        auto what = spec(script);
+        what.volumes = {{VolumeId{}, "work", target, volume}};
+        what.create_directories = {target + "/out"};
+        what.mounts = {{"work", "", target, false}, {"work", "out", target + "/out", true}};
+        return what;
+    }
     WarmPool warm() const override { return {kReady, 600'000}; }
     void makeTemplate() override {
         addTemplateModule();
@@ -122,6 +135,66 @@ print(json.dumps([got, seen == cpus, bool(head.value), os.waitpid(child, 0)[1] >
         EXPECT_EQ(fate.exit->standard_output, "[[true], true, true, 7]\n")
             << fate.exit->standard_error;
         closeNow(id);
+    }
+}
+
+TEST_P(WarmProcessRuntimeTest, RootsStandBeforeItIsKnownWhoseVolumesTheyGet) {
+    const std::string script =
+        "import os\n"
+        "print(os.listdir('/v'), open('/v/given').read(), os.statvfs('/tmp').f_blocks > 0)\n"
+        "open('/v/out/made', 'w').write('x')\n"
+        "for p in '/v/other', '/other':\n"
+        "    try: open(p, 'w')\n"
+        "    except OSError as e: print(e.errno)\n";
+    std::set<std::string> used;
+    for (const std::string content : {"one", "two", "three", "four"}) {
+        const auto waiting = groups();
+        const auto what = withVolume(script, content, "/v");
+        const auto fate = runToEnd(what);
+        ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
+        EXPECT_EQ(fate.exit->standard_output, "['given', 'out'] " + content + " True\n30\n30\n")
+            << fate.exit->standard_error;
+        EXPECT_TRUE(fs::exists(dir_ + "/volume-" + content + "/out/made"));
+        const auto group = groupOf(fate.info->name.substr(4));
+        EXPECT_TRUE(used.insert(group).second) << group << " came back";
+        // Those without a place, and from the second on those with these.
+        EXPECT_EQ(std::ranges::find(waiting, group) != waiting.end(), content != "one");
+        closeNow(what.id);
+        // All but the last of them stand by then.
+        ASSERT_TRUE(eventually([&] {
+            const auto there = groups();
+            return std::ranges::find(there, group) == there.end() && stems() == 2 * kReady;
+        }));
+    }
+}
+
+TEST_P(WarmProcessRuntimeTest, AVolumeMayBeWhereTmpIs) {
+    const std::string script = "print(open('/tmp/given').read()); open('/tmp/x', 'w')";
+    for (const std::string content : {"one", "two"}) {
+        auto what = withVolume(script, content, "/tmp");
+        what.mounts = {{"work", "", "/tmp", true}};
+        const auto fate = runToEnd(what);
+        ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
+        EXPECT_EQ(fate.exit->standard_output, content + "\n") << fate.exit->standard_error;
+        EXPECT_TRUE(fs::exists(dir_ + "/volume-" + content + "/x"));
+        closeNow(what.id);
+        ASSERT_TRUE(eventually([&] { return stems() == 2 * kReady; }));
+    }
+}
+
+TEST_P(WarmProcessRuntimeTest, ManyKindsOfPlacesLeaveNoMoreThanAFew) {
+    constexpr std::size_t kKinds = 4;
+    for (std::size_t i = 0; i < 2 * kKinds; ++i) {
+        const auto name = std::to_string(i);
+        const auto target = "/place-" + name;
+        const auto what = withVolume("print(open('" + target + "/given').read())", name, target);
+        const auto fate = runToEnd(what);
+        ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
+        EXPECT_EQ(fate.exit->standard_output, name + "\n") << fate.exit->standard_error;
+        closeNow(what.id);
+        // With the one without places; once there were too many, bare ones as well.
+        const auto most = std::min(i + 2, kKinds + 1) * kReady;
+        ASSERT_TRUE(eventually([&] { return stems() == most; })) << i << ": " << stems();
     }
 }
 
