@@ -137,7 +137,7 @@ Status becomeTemplate(Order& order, int mapped, const launch::SpawnTemplate& spa
 /// Makes a process in fresh namespaces that goes on in `main`, which does not return, with the
 /// descriptor that tells it that its ids are mapped.
 template <class Main>
-Result<Clone> makeProcess(int cgroup, Main main) {
+Result<Clone> makeProcess(int cgroup, bool doors, Main main) {
     int ends[2] = {-1, -1};
     if (::pipe2(ends, O_CLOEXEC) != 0) return errnoError(errno, "pipe");
     os::Fd reader(ends[0]), writer(ends[1]);
@@ -147,28 +147,29 @@ Result<Clone> makeProcess(int cgroup, Main main) {
         main(reader.get());
     }
     // Closing the pipe without a word ends the process.
-    AEGIS_CHECK(mapIdentity(made.pid));
+    AEGIS_CHECK(mapIdentity(made.pid, doors));
     AEGIS_CHECK(os::writeAll(writer.get(), {&launch::kGo, 1}));
     return made;
 }
 
 struct Mapping {
     int template_pidfd;
-    pid_t stem;
+    launch::MapStem request;
     Status result = Error(ErrorCode::kUnavailable, "whoever was to map them died");
 };
 
 int mapMain(void* what) {
     auto* mapping = static_cast<Mapping*>(what);
-    mapping->result = mapStem(mapping->template_pidfd, mapping->stem);
+    const auto& [token, stem, door] = mapping->request;
+    mapping->result = mapStem(mapping->template_pidfd, static_cast<pid_t>(stem), door);
     return 0;
 }
 
 /// In a process of its own, as it cannot come back from the template's namespace; in this one's
 /// memory, which waits until it has ended, as a copy takes longer than the rest.
-Status mapInChild(int template_pidfd, pid_t stem) {
+Status mapInChild(int template_pidfd, const launch::MapStem& request) {
     alignas(16) static std::array<char, kMapStack> stack;
-    Mapping mapping{template_pidfd, stem};
+    Mapping mapping{template_pidfd, request};
     if (::clone(mapMain, stack.data() + stack.size(), CLONE_VM | CLONE_VFORK | SIGCHLD, &mapping) <
         0)
         return errnoError(errno, "clone");
@@ -199,7 +200,7 @@ Status handle(int socket, launch::Spawn request, std::vector<os::Fd> fds, std::s
         return {ErrorCode::kInvalid, "a spawn without what it needs"};
     const auto token = request.token;
     Order order = takeOrder(std::move(request), std::move(fds));
-    auto made = makeProcess(order.cgroup ? order.cgroup.get() : -1,
+    auto made = makeProcess(order.cgroup ? order.cgroup.get() : -1, false,
                             [&](int mapped) { childMain(order, mapped, filter); });
     return replyMade(socket, token, made);
 }
@@ -213,7 +214,8 @@ Status handle(int socket, launch::SpawnTemplate request, std::vector<os::Fd> fds
     order.root.bin = std::move(*next++);
     order.control = std::move(*next++);
     takeEntrance(order, request.entrance, next);
-    auto made = makeProcess(order.cgroup ? order.cgroup.get() : -1,
+    const bool doors = request.entrance.doors > 0;
+    auto made = makeProcess(order.cgroup ? order.cgroup.get() : -1, doors,
                             [&](int mapped) { templateMain(order, mapped, request); });
     return replyMade(socket, request.token, made);
 }
@@ -221,7 +223,7 @@ Status handle(int socket, launch::SpawnTemplate request, std::vector<os::Fd> fds
 Status handle(int socket, launch::MapStem request, std::vector<os::Fd> fds, std::string&) {
     if (fds.size() != 1 || request.pid == 0)
         return {ErrorCode::kInvalid, "a stem without its template"};
-    auto mapped = mapInChild(fds[0].get(), static_cast<pid_t>(request.pid));
+    auto mapped = mapInChild(fds[0].get(), request);
     if (!mapped)
         return reply(socket, launch::SpawnFailed{request.token, 0, mapped.error().message});
     return reply(socket, launch::StemMapped{request.token});

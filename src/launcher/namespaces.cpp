@@ -16,9 +16,12 @@
 #include <string_view>
 
 #include "os/files.h"
+#include "proto/launch.h"
 
 namespace aegis::launcher {
 namespace {
+
+namespace launch = proto::launch;
 
 constexpr std::uint64_t kNamespaces =
     CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
@@ -28,6 +31,10 @@ constexpr std::string_view kHostName = "aegis";
 std::string idMap(uid_t below, uid_t guest, uid_t above) {
     return fmt::format("0 {} {}\n{} {} 1\n{} {} {}\n", below, kGuestId, kGuestId, guest,
                        kGuestId + 1, above, kIdCount - kGuestId - 1);
+}
+
+std::string doorMap(uid_t outside, uid_t count) {
+    return fmt::format("{} {} {}\n", launch::kDoorUser, outside, count);
 }
 
 Status writeProc(pid_t pid, const char* name, const std::string& text) {
@@ -74,19 +81,28 @@ Status enterCgroup(std::vector<os::Fd> doors) {
     return {};
 }
 
-Status mapIdentity(pid_t child) {
+Status mapIdentity(pid_t child, bool doors) {
     const auto map = idMap(kImageIdBase, kGuestId, kImageIdBase + kGuestId + 1);
-    AEGIS_CHECK(writeProc(child, "uid_map", map));
+    const auto more = doors ? doorMap(launch::kDoorUserBase, launch::kDoorUsers) : "";
+    AEGIS_CHECK(writeProc(child, "uid_map", map + more));
     return writeProc(child, "gid_map", map);
 }
 
-Status mapStem(int template_pidfd, pid_t stem) {
+Status mapStem(int template_pidfd, pid_t stem, std::uint32_t door) {
     // The kernel takes a map only from within the parent of the namespace that is mapped.
     if (::setns(template_pidfd, CLONE_NEWUSER) != 0) return errnoError(errno, "setns");
     const auto map =
         idMap(0, kGuestId, kGuestId + 1);  // a range must lie within one of the parent's
-    AEGIS_CHECK(writeProc(stem, "uid_map", map));
+    const auto own = door > 0 ? doorMap(launch::kDoorUser + door - 1, 1) : "";
+    AEGIS_CHECK(writeProc(stem, "uid_map", map + own));
     return writeProc(stem, "gid_map", map);
+}
+
+Status becomeDoorUser() {
+    constexpr uid_t kSame = ~uid_t{0};
+    if (::syscall(SYS_setresuid, kSame, kSame, launch::kDoorUser) != 0)
+        return errnoError(errno, "setresuid");
+    return {};
 }
 
 Status becomeOwner() {

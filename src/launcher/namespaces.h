@@ -2,6 +2,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <vector>
 
 #include "base/result.h"
@@ -29,12 +30,17 @@ Result<Clone> cloneIntoNamespaces(int cgroup);
 /// In a process with one thread: goes through the doors of its cgroup v1 (os/cgroup.h, entrance).
 Status enterCgroup(std::vector<os::Fd> doors);
 
-/// In the parent: writes the id maps of `child` (the sandbox's ids 0 to 65535).
-Status mapIdentity(pid_t child);
+/// In the parent: writes the id maps of `child` (the sandbox's ids 0 to 65535), with `doors` also
+/// the users that a template's stems enter their cgroups as.
+Status mapIdentity(pid_t child, bool doors);
 
 /// In any process with rights over the template's user namespace: writes the maps of a stem of it,
-/// the same ids as the template's. Enters that namespace, for good; for a process of its own.
-Status mapStem(int template_pidfd, pid_t stem);
+/// the same ids as the template's, and one `door`, or none (proto/launch.h). Enters that namespace,
+/// for good; for a process of its own.
+Status mapStem(int template_pidfd, pid_t stem, std::uint32_t door);
+
+/// In the new process, which its doors then let in.
+Status becomeDoorUser();
 
 /// In the new process, once it has its maps: becomes the owner of the sandbox (user 0 inside).
 Status becomeOwner();

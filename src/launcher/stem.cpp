@@ -98,6 +98,7 @@ Status receiveMounts(int socket, const std::vector<launch::Mount>& mounts) {
 Status makeBase(int socket) {
     AEGIS_TRY(auto go, os::recvWithFds(socket, 1, launch::kMaxDoors, Deadline::never()));
     if (go.bytes.empty() || go.bytes[0] != launch::kGo) ::_exit(0);
+    if (!go.fds.empty()) AEGIS_CHECK(becomeDoorUser());
     AEGIS_CHECK(enterCgroup(std::move(go.fds)));
     ::setsid();
     resetSignal(SIGCHLD, 0);

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <memory>
 #include <sstream>
 
+#include "base/assert.h"
 #include "os/clock.h"
 #include "os/files.h"
 
@@ -173,12 +175,37 @@ Status CgroupTree::make(const std::string& group) const {
     return {};
 }
 
-Result<std::vector<Fd>> CgroupTree::entrance(const std::string& group) const {
+namespace {
+
+/// This thread's effective user, and no other thread's.
+Status setUser(uid_t user) {
+    constexpr uid_t kSame = ~uid_t{0};
+    if (::syscall(SYS_setresuid, kSame, user, kSame) != 0) return errnoError(errno, "setresuid");
+    return {};
+}
+
+/// As `user`, whose the file becomes.
+Result<Fd> openDoor(const std::string& path, uid_t user) {
+    if (user == 0) return openFile(path, O_WRONLY);
+    if (::chown(path.c_str(), user, 0) != 0) return errnoError(errno, path);
+    // The directories above may be closed to him.
+    AEGIS_TRY(const Fd file, openFile(path, O_PATH));
+    const auto own = ::geteuid();
+    AEGIS_CHECK(setUser(user));
+    auto door = openFile(fmt::format("/proc/self/fd/{}", file.get()), O_WRONLY);
+    const auto back = setUser(own);
+    AEGIS_ASSERT(back);
+    return door;
+}
+
+}  // namespace
+
+Result<std::vector<Fd>> CgroupTree::entrance(const std::string& group, uid_t user) const {
     std::vector<Fd> out;
     for (const auto& root : roots_) {
         const auto path = root + "/" + group;
         AEGIS_TRY(auto file, version2_ ? openFile(path, O_RDONLY | O_DIRECTORY)
-                                       : openFile(path + "/tasks", O_WRONLY));
+                                       : openDoor(path + "/tasks", user));
         out.push_back(std::move(file));
     }
     return out;

@@ -41,9 +41,10 @@ class CgroupTree {
     Status limit(const std::string& group, const CgroupLimits& limits) const;
     /// What a new process gets there by. Version 2: the group's directory, for CLONE_INTO_CGROUP.
     /// Version 1: a file of each hierarchy; a process with one thread that writes "0" to all is
-    /// there at once, whoever it runs as, while the kernel waits some 10 ms (RCU) before it moves
-    /// one for another.
-    Result<std::vector<Fd>> entrance(const std::string& group) const;
+    /// there at once, while the kernel waits some 10 ms (RCU) before it moves one for another. The
+    /// kernel asks who opened the file: with root's, whoever has it can move any process that he
+    /// can name. With another `user`'s only those whose real or saved user that is.
+    Result<std::vector<Fd>> entrance(const std::string& group, uid_t user = 0) const;
     /// Moves a process there, which may take these 10 ms.
     Status add(const std::string& group, pid_t pid) const;
     /// Whether a process with this /proc/<pid>/cgroup is there, in every hierarchy.

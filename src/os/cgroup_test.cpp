@@ -72,5 +72,41 @@ TEST(Cgroup, AProcessGoesThroughTheDoorsAsWhoeverItIs) {
     tree->close();
 }
 
+TEST(Cgroup, DoorsOpenedForOneUserLetNobodyElseIn) {
+    if (::geteuid() != 0) GTEST_SKIP() << "this test needs root";
+    const auto tree = CgroupTree::open("test-" + std::to_string(::getpid()));
+    ASSERT_TRUE(tree) << tree.error().message;
+    if (tree->version2()) GTEST_SKIP() << "version 2 has none";
+    constexpr uid_t kOwn = 0x70010005;
+    ASSERT_TRUE(tree->create("a", {1000, 64 << 20, 8}));
+    const auto doors = tree->entrance("a", kOwn);
+    ASSERT_TRUE(doors) << doors.error().message;
+    EXPECT_EQ(::geteuid(), 0U);
+    // The test's own process is not moved, though it is root that writes.
+    for (const auto& door : *doors) {
+        const auto own = std::to_string(::getpid());
+        EXPECT_EQ(::write(door.get(), own.data(), own.size()), -1);
+        EXPECT_EQ(errno, EACCES);
+    }
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+        bool good = ::setresuid(54321, 54321, kOwn) == 0;
+        for (const auto& door : *doors)
+            good = good && writeAll(door.get(), "0").has_value();
+        const auto own = readFile("/proc/self/cgroup", 64 << 10);
+        good = good && own && tree->holds(*own, "a");
+        // Once it has changed users, nothing goes through any more.
+        good = good && ::setresuid(54321, 54321, 54321) == 0;
+        for (const auto& door : *doors)
+            good = good && !writeAll(door.get(), "0").has_value();
+        ::_exit(good ? 0 : 1);
+    }
+    int status = -1;
+    ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+    EXPECT_EQ(status, 0);
+    EXPECT_TRUE(tree->remove("a"));
+    tree->close();
+}
+
 }  // namespace
 }  // namespace aegis::os

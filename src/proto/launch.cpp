@@ -182,12 +182,14 @@ bool read(WireReader& in, SpawnTemplate& spawn) {
 void write(WireWriter& out, Writing&, const MapStem& map) {
     out.integer(map.token);
     out.integer(map.pid);
+    out.integer(map.door);
 }
 
 bool read(WireReader& in, MapStem& map) {
     map.token = in.integer<std::uint64_t>();
     map.pid = in.integer<std::uint32_t>();
-    return true;
+    map.door = in.integer<std::uint32_t>();
+    return map.door <= kDoorUsers;
 }
 
 void write(WireWriter& out, Writing& state, const Finish& finish) {

@@ -83,11 +83,20 @@ struct SpawnTemplate {
 inline constexpr int kTemplateFd = 3;
 std::size_t fdCount(const SpawnTemplate& spawn);
 
+/// A stem goes through the doors of its cgroup, if it has any, as a user that is its alone,
+/// kDoorUser inside and kDoorUserBase + `door` - 1 outside, and they were opened as that: the
+/// kernel lets whoever has them move what runs as their opener, which is that stem, and nothing
+/// once it has changed users.
+inline constexpr std::uint32_t kDoorUser = 65536;
+inline constexpr std::uint32_t kDoorUserBase = 0x70010000;
+inline constexpr std::uint32_t kDoorUsers = 65536;
+
 /// Writes the id maps of a stem, which only its template's user namespace may do. A pidfd of the
 /// template travels with it.
 struct MapStem {
     std::uint64_t token = 0;
-    std::uint32_t pid = 0;  ///< in the launcher's pid namespace
+    std::uint32_t pid = 0;   ///< in the launcher's pid namespace
+    std::uint32_t door = 0;  ///< which of the kDoorUsers, from 1 on, is its own; 0: none
     bool operator==(const MapStem&) const = default;
 };
 struct StemMapped {

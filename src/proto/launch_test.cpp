@@ -20,7 +20,7 @@ SpawnTemplate templateSample() {
 
 TEST(Launch, MessagesComeBackAsTheyWere) {
     for (const Request& request : {Request(sample()), Request(Configure{std::string(16, 'x')}),
-                                   Request(templateSample()), Request(MapStem{3, 4711})}) {
+                                   Request(templateSample()), Request(MapStem{3, 4711, 12})}) {
         auto bytes = encode(request);
         ASSERT_TRUE(bytes);
         auto back = parseRequest(*bytes);

@@ -180,10 +180,11 @@ Result<Launcher::Child> Launcher::spawnTemplate(launch::SpawnTemplate spawn,
     return makeChild(std::move(spawn), fds, deadline);
 }
 
-Status Launcher::mapStem(int template_pidfd, pid_t stem, Deadline deadline) {
+Status Launcher::mapStem(int template_pidfd, pid_t stem, std::uint32_t door, Deadline deadline) {
     std::lock_guard lock(mutex_);
-    AEGIS_TRY(const auto answer, converse(launch::MapStem{0, static_cast<std::uint32_t>(stem)},
-                                          {&template_pidfd, 1}, deadline));
+    AEGIS_TRY(const auto answer,
+              converse(launch::MapStem{0, static_cast<std::uint32_t>(stem), door},
+                       {&template_pidfd, 1}, deadline));
     const auto* mapped = std::get_if<launch::StemMapped>(&answer.reply);
     if (mapped == nullptr || mapped->token != token_) return unasked();
     return {};

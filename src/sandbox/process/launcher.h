@@ -37,7 +37,7 @@ class Launcher {
     Result<Child> spawnTemplate(proto::launch::SpawnTemplate spawn, std::span<const int> fds,
                                 Deadline deadline);
     /// Writes the id maps of a stem of the template behind this pidfd.
-    Status mapStem(int template_pidfd, pid_t stem, Deadline deadline);
+    Status mapStem(int template_pidfd, pid_t stem, std::uint32_t door, Deadline deadline);
 
     /// Of the launcher that runs; starts one. 0: the kernel has no Landlock.
     Result<std::uint32_t> landlockAbi(Deadline deadline);

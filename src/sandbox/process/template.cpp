@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <atomic>
 #include <charconv>
 
 #include "base/log.h"
@@ -126,17 +127,22 @@ Status Template::clone(Stem& stem, Deadline deadline) {
 
 Status Template::settle(Stem& stem, Deadline deadline, const std::function<void()>& meanwhile) {
     AEGIS_CHECK(clone(stem, deadline));
+    std::uint32_t own = 0;
     std::vector<int> doors;
     std::vector<os::Fd> entrance;
     if (context_.cgroups.version2()) {
         // To be born there takes rights over the group that the template shall not have.
         AEGIS_CHECK(context_.cgroups.add(stem.group, stem.pid));
     } else {
-        AEGIS_TRY(entrance, context_.cgroups.entrance(stem.group));
+        // Another for each, until they have gone round.
+        static std::atomic<std::uint32_t> count = 0;
+        own = count++ % launch::kDoorUsers + 1;
+        const auto user = launch::kDoorUserBase + own - 1;
+        AEGIS_TRY(entrance, context_.cgroups.entrance(stem.group, user));
         for (const auto& door : entrance)
             doors.push_back(door.get());
     }
-    AEGIS_CHECK(context_.launcher.mapStem(pidfd_.get(), stem.pid, deadline));
+    AEGIS_CHECK(context_.launcher.mapStem(pidfd_.get(), stem.pid, own, deadline));
     AEGIS_CHECK(sendByte(stem.socket.get(), doors, deadline));
     if (meanwhile) meanwhile();
     AEGIS_CHECK(expectReady(stem.socket.get(), deadline));

@@ -273,6 +273,84 @@ TEST_P(ExpectingProcessRuntimeTest, TheFirstOfAnImageIsForkedToo) {
     closeNow(what.id);
 }
 
+/// An image whose interpreter makes its own template and stems, with nothing of ours: the first
+/// stem is a sandbox that never comes up, the second gives the doors of its cgroup to the template,
+/// which sees both.
+class HostileProcessRuntimeTest : public WarmProcessRuntimeTest {
+  protected:
+    WarmPool warm() const override { return {0, 600'000}; }
+    void makeTemplate() override {
+        std::ofstream(dir_ + "/guest/_aegis_template.py") << R"(
+import ctypes, os, socket
+libc = ctypes.CDLL(None, use_errno=True)
+KINDS = 0x10000000 | 0x20000000 | 0x00020000 | 0x40000000 | 0x08000000 | 0x04000000
+
+def stem(fd, first, friend):
+    s = socket.socket(fileno=fd)
+    _, doors, _, _ = socket.recv_fds(s, 1, 3)
+    os.setresuid(-1, -1, 65536)
+    for door in doors:
+        os.write(door, b'0')
+    s.send(b'r')
+    s.recv(1 << 18)
+    if first:
+        s.recv(1)
+    else:
+        socket.send_fds(friend, [b'x'], doors)
+        s.send(b'f' + friend.recv(100))
+    os._exit(0)
+
+def serve(fd, rest):
+    s = socket.socket(fileno=fd)
+    s.recv(1 << 18)
+    s.send(b'r')
+    mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    victim = None
+    while True:
+        _, ends, _, _ = socket.recv_fds(s, 1, 1)
+        pidfd = ctypes.c_int(-1)
+        how = (ctypes.c_uint64 * 11)(KINDS | 0x1000, ctypes.addressof(pidfd), 0, 0, 17)
+        pid = libc.syscall(435, how, ctypes.c_size_t(88))
+        if pid == 0:
+            stem(ends[0], victim is None, theirs)
+        socket.send_fds(s, [b'r'], [pidfd.value])
+        if victim is None:
+            victim = pid
+            continue
+        said = []
+        for door in socket.recv_fds(mine, 1, 3)[1]:
+            for whom in victim, os.getpid():
+                try:
+                    os.write(door, str(whom).encode())
+                    said.append('moved')
+                except OSError as e:
+                    said.append(str(e.errno))
+        mine.send(' '.join(said).encode())
+)";
+    }
+};
+
+TEST_P(HostileProcessRuntimeTest, TheDoorsOfACgroupLetNobodyElseIn) {
+    auto tree = os::CgroupTree::open(node_.str());
+    if (tree->version2()) GTEST_SKIP() << "version 2 has no doors";
+    runtime_->expect("host");
+    ASSERT_TRUE(eventually([&] { return !allGroups().empty(); }));
+    const auto victim = spec("");
+    runtime_->start(victim, soon(), sink_);
+    ASSERT_TRUE(eventually([&] { return groups().size() == 1; }));
+    const auto own = groups().at(0);
+    const auto attacker = spec("");
+    const auto fate = runToEnd(attacker);
+    ASSERT_TRUE(fate.error);
+    EXPECT_NE(fate.error->message.find(": 13 13 13 13 13 13"), std::string::npos)
+        << fate.error->message;
+    closeNow(attacker.id);
+    // Where it was: of the two groups there is the first one, with its process.
+    const auto file = "/sys/fs/cgroup/pids/aegis/" + node_.str() + "/" + own + "/cgroup.procs";
+    EXPECT_NE(os::readFile(file, 4096).value_or(""), "");
+    closeNow(victim.id);
+}
+
 /// An image that nobody uses keeps nothing.
 class IdleProcessRuntimeTest : public WarmProcessRuntimeTest {
   protected:
@@ -293,6 +371,8 @@ TEST_P(IdleProcessRuntimeTest, WhatWaitsForNobodyIsGivenUp) {
 
 INSTANTIATE_TEST_SUITE_P(Sandboxes, ExpectingProcessRuntimeTest, ::testing::Values(true),
                          [](const auto&) { return "Expecting"; });
+INSTANTIATE_TEST_SUITE_P(Sandboxes, HostileProcessRuntimeTest, ::testing::Values(true),
+                         [](const auto&) { return "Hostile"; });
 INSTANTIATE_TEST_SUITE_P(Sandboxes, IdleProcessRuntimeTest, ::testing::Values(true),
                          [](const auto&) { return "Idle"; });
 INSTANTIATE_TEST_SUITE_P(Sandboxes, WarmProcessRuntimeTest, ::testing::Values(true),
