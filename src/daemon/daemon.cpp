@@ -114,13 +114,6 @@ Status Daemon::Parts::makeAdapters() {
     const auto& config = options.config;
     AEGIS_TRY(store, store::Store::open({options.data_dir, clock, random}));
     AEGIS_TRY(node, node::nodeId(options.data_dir));
-    auto volume_dir = config.storage.volume_dir.empty() ? options.data_dir + "/volumes"
-                                                        : config.storage.volume_dir;
-    volumes = std::make_unique<volume::VolumeManager>(volume::Options{volume_dir, {}},
-                                                      store->volumes(), clock, random);
-    AEGIS_TRY(curl, net::CurlMulti::create());
-    AEGIS_TRY(models, models::makeRouter(config.llm, *curl, clock, random));
-    AEGIS_TRY(acceptor, net::Acceptor::create());
     sandbox::DockerOptions docker_options;
     docker_options.node = node;
     docker_options.docker_host = config.runtime.docker_host;
@@ -147,6 +140,14 @@ Status Daemon::Parts::makeAdapters() {
     process_options.delegation_file = options.data_dir + "/delegated_cgroup";
     AEGIS_TRY(process,
               sandbox::ProcessRuntime::create(std::move(process_options), *images, random));
+    if (config.runtime.isolation == "process") process->tryAhead();
+    auto volume_dir = config.storage.volume_dir.empty() ? options.data_dir + "/volumes"
+                                                        : config.storage.volume_dir;
+    volumes = std::make_unique<volume::VolumeManager>(volume::Options{volume_dir, {}},
+                                                      store->volumes(), clock, random);
+    AEGIS_TRY(curl, net::CurlMulti::create());
+    AEGIS_TRY(models, models::makeRouter(config.llm, *curl, clock, random));
+    AEGIS_TRY(acceptor, net::Acceptor::create());
     tools::TableOptions table;
     table.dispatcher_enabled = config.tools.dispatcher_enabled;
     table.cmd.timeout_secs = config.tools.timeout_secs;
@@ -308,8 +309,7 @@ Result<std::unique_ptr<Daemon>> Daemon::start(DaemonOptions options) {
           fmt::format("{}:{}", parts->options.config.server.addr.host, parts->server->port())},
          {"data_dir", parts->options.data_dir},
          {"version", AEGIS_VERSION}});
-    auto* raw = parts.get();
-    parts->janitor = std::thread([raw] { raw->keepHouse(); });
+    parts->janitor = std::thread([raw = parts.get()] { raw->keepHouse(); });
     return std::unique_ptr<Daemon>(new Daemon(std::move(parts)));
 }
 

@@ -226,6 +226,10 @@ void ProcessRuntime::expect(const std::string& image) {
     });
 }
 
+void ProcessRuntime::tryAhead() {
+    (void)impl_->pool.submit([impl = impl_.get()] { (void)impl->available(); });
+}
+
 void ProcessRuntime::start(ports::SandboxSpec spec, Deadline deadline, ports::SandboxSink& sink) {
     if (!spec.prompt) spec.prompt = std::make_shared<const std::string>();
     impl_->sandboxes.start(

@@ -47,6 +47,9 @@ class ProcessRuntime final : public ports::Runtime {
 
     std::string name() const override { return "process"; }
     Status available() override;
+    /// Has it found out by the time somebody asks: it takes as long as a daemon's start does. Does
+    /// not wait.
+    void tryAhead();
     Result<ports::ImageFacts> checkImage(const std::string& image,
                                          const std::string& policy) override;
     /// An image that will be used, as checkImage() takes it to be: what its first sandbox would

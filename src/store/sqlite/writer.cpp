@@ -12,6 +12,7 @@ constexpr std::size_t kGroupJobs = 256;
 constexpr std::size_t kGroupBytes = 1 << 20;
 constexpr std::size_t kQueueJobs = 65'536;
 constexpr std::size_t kQueueBytes = 512 << 20;
+constexpr std::chrono::milliseconds kQuietAtStart{100};
 }  // namespace
 
 Writer::Writer(Database db, Reserve& reserve, Fatal fatal, std::chrono::milliseconds wait)
@@ -76,12 +77,18 @@ void Writer::fail(const Error& error) {
 }
 
 void Writer::loop() {
+    waitForWork(kQuietAtStart);  // a daemon that starts has other things to do than to grow files
     while (true) {
         if (!std::exchange(wal_is_long_, true)) growWal(db_);
         Group group = next();
         if (group.empty()) return;
         commit(std::move(group));
     }
+}
+
+void Writer::waitForWork(std::chrono::milliseconds most) {
+    std::unique_lock lock(mutex_);
+    wake_.wait_for(lock, most, [this] { return stopping_ || !queue_.empty(); });
 }
 
 Writer::Group Writer::next() {

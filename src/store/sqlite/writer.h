@@ -61,6 +61,7 @@ class Writer {
     using Answers = std::vector<std::optional<Status>>;
 
     void loop();
+    void waitForWork(std::chrono::milliseconds most);
     Group next();
     void commit(Group group);
     Status tryCommit(Group& group, Answers& answers);
