@@ -4,12 +4,11 @@ import collections
 import json
 import re
 import signal
-import time
 import unittest
 
 from case import Case
 from model import python, turns
-from node import agent, wait_until, workspace
+from node import TERMINAL, agent, wait_until, workspace
 
 
 def steps(count, pause=0.2):
@@ -27,8 +26,11 @@ def minds_interrupts(pid):
 
 
 class Following(Case):
-    def restart(self, pause):
-        time.sleep(pause)
+    def restart(self, execution, more):
+        """Kills the daemon when the execution has gone on by so many events, or has ended."""
+        before = len(self.node.events(execution))
+        wait_until(lambda: len(self.node.events(execution)) >= before + more or
+                   self.node.record(execution)["status"] in TERMINAL, "the execution goes on")
         self.node.kill()
         self.node.start()
 
@@ -45,8 +47,8 @@ class Following(Case):
         self.node.joined(3)
         wait_until(lambda: any(e["type"] == "ToolCallCompleted"
                                for e in self.node.events(execution)), "a command has ended")
-        self.restart(0.1)
-        self.restart(0.3)
+        self.restart(execution, 1)
+        self.restart(execution, 4)
         out, err = table.communicate(timeout=90)
         self.assertEqual(table.returncode, 0, err)
         stored = self.node.ok("execution", "logs", execution).out
@@ -88,7 +90,7 @@ class Following(Case):
         # The first has asked three times by now, so one of these is the second's.
         wait_until(lambda: self.node.log().count(f"path=/v1/executions/{execution} ") >= 5,
                    "the other one has asked")
-        self.restart(0.3)
+        self.restart(execution, 3)
         for waiter in waiters:
             out, err = waiter.communicate(timeout=90)
             self.assertEqual(waiter.returncode, 0, err)
@@ -108,7 +110,7 @@ class Following(Case):
         for _ in range(3):
             self.node.ok("agent", "pause", "heard")
             self.node.ok("agent", "resume", "heard")
-            self.restart(0.2)
+            self.restart(execution, 2)
         self.node.wait(execution)
         self.node.ok("agent", "delete", "heard", "--yes")
         stored = self.all_events()
