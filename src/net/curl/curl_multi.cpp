@@ -1,22 +1,29 @@
 #include "net/curl/curl_multi.h"
 
 #include <pthread.h>
+#include <sys/epoll.h>
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <csignal>
 #include <map>
 #include <mutex>
 #include <thread>
+#include <unordered_set>
 
+#include "base/log.h"
 #include "net/curl/library.h"
 #include "net/curl/transfer.h"
+#include "os/clock.h"
+#include "os/socket.h"
 
 namespace aegis::net {
 namespace {
 
 constexpr long kIdleConnections = 64;
-constexpr int kPollMs = 60'000;
+constexpr std::int64_t kLongestWaitMs = 60'000;
+constexpr std::uint64_t kWakeKey = ~std::uint64_t{0};
 
 struct MultiDeleter {
     void operator()(CURLM* multi) const { curl().multi_cleanup(multi); }
@@ -24,14 +31,18 @@ struct MultiDeleter {
 
 }  // namespace
 
+/// curl says which of its sockets it waits for and until when; what has happened is passed on to
+/// the one transfer that it is for, so that a turn costs the same however many are under way.
 class CurlMulti::Impl {
   public:
     ~Impl() {
+        bool wake = false;
         {
             std::lock_guard lock(mutex_);
             stopping_ = true;
+            wake = std::exchange(asleep_, false);
         }
-        if (multi_) curl().multi_wakeup(multi_.get());
+        if (wake) wake_.signal();
         if (thread_.joinable()) thread_.join();
         for (auto& [id, transfer] : transfers_)
             curl().multi_remove_handle(multi_.get(), transfer->easy());
@@ -46,6 +57,11 @@ class CurlMulti::Impl {
         multi_.reset(global == CURLE_OK ? curl().multi_init() : nullptr);
         if (!multi_) return {ErrorCode::kInternal, "libcurl cannot be initialised"};
         curl().multi_setopt(multi_.get(), CURLMOPT_MAXCONNECTS, kIdleConnections);
+        curl().multi_setopt(multi_.get(), CURLMOPT_SOCKETFUNCTION, &Impl::onInterest);
+        curl().multi_setopt(multi_.get(), CURLMOPT_SOCKETDATA, this);
+        curl().multi_setopt(multi_.get(), CURLMOPT_TIMERFUNCTION, &Impl::onTimer);
+        curl().multi_setopt(multi_.get(), CURLMOPT_TIMERDATA, this);
+        AEGIS_CHECK(epoll_.add(wake_.fd(), EPOLLIN, kWakeKey));
         thread_ = std::thread([this] { loop(); });
         return {};
     }
@@ -80,12 +96,14 @@ class CurlMulti::Impl {
 
     std::uint64_t post(Command command) {
         std::uint64_t ticket = 0;
+        bool wake = false;
         {
             std::lock_guard lock(mutex_);
             commands_.push_back(std::move(command));
             ticket = ++posted_;
+            wake = std::exchange(asleep_, false);
         }
-        curl().multi_wakeup(multi_.get());
+        if (wake) wake_.signal();
         return ticket;
     }
 
@@ -94,20 +112,76 @@ class CurlMulti::Impl {
         sigset_t signals;
         ::sigfillset(&signals);
         ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+        std::array<os::EpollEvent, 64> events;
         while (obey()) {
-            int running = 0;
-            curl().multi_perform(multi_.get(), &running);
+            if (timer_.passed(now())) {
+                timer_ = Deadline::never();
+                act(CURL_SOCKET_TIMEOUT, 0);
+            }
             collect();
-            curl().multi_poll(multi_.get(), nullptr, 0, idle() ? kPollMs : 0, nullptr);
+            auto count = epoll_.wait(events, waitMs());
+            for (std::size_t i = 0; i < count; ++i)
+                take(events[i]);
+            collect();
         }
         std::lock_guard lock(mutex_);
         ended_ = true;
         progressed_.notify_all();
     }
 
-    bool idle() {
+    static BootTime now() { return os::systemClock().boot(); }
+
+    /// How long there is nothing to do unless something happens.
+    int waitMs() {
         std::lock_guard lock(mutex_);
-        return commands_.empty() && !stopping_;
+        bool idle = commands_.empty() && !stopping_;
+        auto left_ms = std::min(timer_.leftMs(now()), kLongestWaitMs);
+        asleep_ = idle && left_ms > 0;
+        return asleep_ ? static_cast<int>(left_ms) : 0;
+    }
+
+    void take(const os::EpollEvent& event) {
+        if (event.key == kWakeKey) {
+            wake_.drain();
+            return;
+        }
+        auto fd = static_cast<curl_socket_t>(event.key);
+        if (!watched_.contains(fd)) return;  // closed by what happened before it in this turn
+        int what = 0;
+        if ((event.events & EPOLLIN) != 0) what |= CURL_CSELECT_IN;
+        if ((event.events & EPOLLOUT) != 0) what |= CURL_CSELECT_OUT;
+        if ((event.events & (EPOLLERR | EPOLLHUP)) != 0) what |= CURL_CSELECT_ERR;
+        act(fd, what);
+    }
+
+    void act(curl_socket_t fd, int what) {
+        int running = 0;
+        curl().multi_socket_action(multi_.get(), fd, what, &running);
+    }
+
+    /// curl waits for other things of a socket than before; nothing: it says so before it closes
+    /// it.
+    static int onInterest(CURL*, curl_socket_t fd, int what, void* self, void*) {
+        auto& impl = *static_cast<Impl*>(self);
+        if (what == CURL_POLL_REMOVE || what == CURL_POLL_NONE) {
+            if (impl.watched_.erase(fd) > 0) impl.epoll_.remove(fd);
+            return 0;
+        }
+        bool in = what != CURL_POLL_OUT, out = what != CURL_POLL_IN;
+        unsigned wanted = (in ? unsigned{EPOLLIN} : 0U) | (out ? unsigned{EPOLLOUT} : 0U);
+        auto key = static_cast<std::uint64_t>(fd);
+        bool is_new = impl.watched_.insert(fd).second;
+        auto done = is_new ? Status() : impl.epoll_.modify(fd, wanted, key);
+        // A resolver's own sockets go without a word, and their numbers come again.
+        if (is_new || !done) done = impl.epoll_.add(fd, wanted, key);
+        // What cannot be watched ends at its deadline: an error here would end the whole multi.
+        if (!done) log(LogLevel::kWarn, "cannot watch", {{"error", done.error().message}});
+        return 0;
+    }
+
+    static int onTimer(CURLM*, long ms, void* self) {
+        static_cast<Impl*>(self)->timer_ = ms < 0 ? Deadline::never() : Deadline::in(now(), ms);
+        return 0;
     }
 
     /// Carries out what was posted; false when it is time to end.
@@ -170,6 +244,12 @@ class CurlMulti::Impl {
         }
     }
 
+    // The curl thread's, and used by the multi to its end.
+    os::Epoll epoll_;
+    std::unordered_set<curl_socket_t> watched_;
+    Deadline timer_ = Deadline::never();  ///< when curl wants to look for itself
+
+    os::EventFd wake_;
     std::unique_ptr<CURLM, MultiDeleter> multi_;
     std::map<TransferId, std::unique_ptr<Transfer>> transfers_;  ///< the curl thread's
     std::atomic<TransferId> last_id_ = 0;
@@ -178,6 +258,7 @@ class CurlMulti::Impl {
     std::vector<Command> commands_;
     std::uint64_t posted_ = 0;
     std::uint64_t done_ = 0;  ///< of posted_, carried out
+    bool asleep_ = false;     ///< waits in epoll: who posts must signal
     bool stopping_ = false;
     bool ended_ = false;
     std::thread thread_;

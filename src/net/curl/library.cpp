@@ -39,9 +39,7 @@ struct Loaded {
         find("curl_multi_setopt", f.multi_setopt);
         find("curl_multi_add_handle", f.multi_add_handle);
         find("curl_multi_remove_handle", f.multi_remove_handle);
-        find("curl_multi_perform", f.multi_perform);
-        find("curl_multi_poll", f.multi_poll);
-        find("curl_multi_wakeup", f.multi_wakeup);
+        find("curl_multi_socket_action", f.multi_socket_action);
         find("curl_multi_info_read", f.multi_info_read);
         find("curl_slist_append", f.slist_append);
         find("curl_slist_free_all", f.slist_free_all);
