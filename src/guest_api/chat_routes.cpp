@@ -98,22 +98,25 @@ bool Chat::tellEnd(const chat::Request& asked, const GuestMessage& message,
         refuse({ErrorCode::kInternal, "the recorded answer cannot be read"});
         return true;
     }
-    if (stream_) return push(stream_->finish(*answer)) && writer_.end();
+    if (stream_) return pushLast(stream_->finish(*answer));
     return writer_.sendJson(200, chat::document(format_, headOf(asked, call), *answer)).has_value();
 }
 
 bool Chat::push(const std::string& events) {
-    if (!writer_.begun()) {
-        wire::Headers headers{{"Content-Type", "text/event-stream; charset=utf-8"},
-                              {"Cache-Control", "no-cache"}};
-        if (!writer_.begin(200, std::move(headers))) return false;
-    }
-    return writer_.write(events).has_value();
+    if (writer_.begun()) return writer_.write(events).has_value();
+    wire::Headers headers{{"Content-Type", "text/event-stream; charset=utf-8"},
+                          {"Cache-Control", "no-cache"}};
+    return writer_.begin(200, std::move(headers), events).has_value();
+}
+
+bool Chat::pushLast(const std::string& events) {
+    if (writer_.begun()) return writer_.end(events).has_value();
+    return push(events) && writer_.end();
 }
 
 void Chat::refuse(const Error& error, std::optional<std::int64_t> retry_after_ms) {
     if (writer_.begun()) {
-        if (push(stream_->fail(error))) (void)writer_.end();
+        (void)pushLast(stream_->fail(error));
         return;
     }
     wire::Headers headers{{"Content-Type", "application/json"}};

@@ -34,6 +34,7 @@ class Chat {
     bool tellEnd(const proto::chat::Request& asked, const runner::GuestMessage& message,
                  runner::GuestCall& call);
     bool push(const std::string& events);
+    bool pushLast(const std::string& events);
     void refuse(const Error& error, std::optional<std::int64_t> retry_after_ms = {});
     proto::chat::AnswerHead headOf(const proto::chat::Request& asked,
                                    const runner::GuestCall& call) const;

@@ -115,10 +115,10 @@ void GuestRoutes::handle(const ports::SandboxId& id, const net::Request& request
 }
 
 void GuestRoutes::stream(const runner::GuestCallPtr& call, net::ResponseWriter& writer) {
-    while (!writer.clientGone()) {
+    while (true) {
         auto message = call->next(Deadline::in(clock_.boot(), kLookMs), clock_);
         if (!message) {
-            if (!call->open()) return;
+            if (!call->open() || writer.clientGone()) return;
             continue;
         }
         bool unknown = message->kind == GuestMessage::Kind::kError &&
@@ -127,13 +127,18 @@ void GuestRoutes::stream(const runner::GuestCallPtr& call, net::ResponseWriter& 
             (void)writer.sendError(ErrorCode::kInvalid, "no such dispatch");
             return;
         }
-        if (!writer.begun() && !writer.begin(200, {{"Content-Type", "application/x-ndjson"}}))
-            return;
-        if (!writer.write(lineOf(*message))) return;
-        if (message->kind != GuestMessage::Kind::kDelta) {
-            (void)writer.end();
+        bool last = message->kind != GuestMessage::Kind::kDelta;
+        auto line = lineOf(*message);
+        if (!writer.begun()) {
+            wire::Headers headers{{"Content-Type", "application/x-ndjson"}};
+            if (!writer.begin(200, std::move(headers), line)) return;
+            line.clear();
+        }
+        if (last) {
+            (void)writer.end(line);
             return;
         }
+        if (!writer.write(line)) return;
     }
 }
 

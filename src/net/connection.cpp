@@ -136,9 +136,12 @@ Connection::Step Connection::admit(Request& request) {
     request.peer.kind = server_.kind;
     request.peer.address = peer_;
     if (server_.kind != PeerKind::kUnix) return {};
-    auto cred = os::peerCred(socket.get());
-    if (!cred) return Refusal{};
-    request.peer.cred = *cred;
+    if (!cred_) {
+        auto cred = os::peerCred(socket.get());
+        if (!cred) return Refusal{};
+        cred_ = *cred;
+    }
+    request.peer.cred = *cred_;
     return {};
 }
 

@@ -102,6 +102,7 @@ class Connection {
     wire::RequestHead head_;
     std::string path_;
     std::string peer_;  ///< asked for once: the socket may be gone when it is told, or not its own
+    std::optional<os::PeerCred> cred_;  ///< of whoever connected: the same for each request
     BootTime head_at_;
     bool has_head_ = false;  ///< head_ is that of the request under way
     std::size_t requests_ = 0;

@@ -89,7 +89,14 @@ Status ResponseWriter::sendError(ErrorCode code, std::string_view message) {
     return sendJson(errorTraits(code).http_status, errorBody(code, message));
 }
 
-Status ResponseWriter::begin(int status, wire::Headers headers) {
+/// A piece of a streamed answer as it goes out, if it is short enough to be copied.
+std::string ResponseWriter::framed(std::string_view piece) {
+    if (bodiless_ || piece.empty()) return {};
+    body_bytes_ += piece.size();
+    return chunked_ ? wire::encodeChunk(piece) : std::string(piece);
+}
+
+Status ResponseWriter::begin(int status, wire::Headers headers, std::string_view first) {
     AEGIS_ASSERT(phase_ == Phase::kNone);
     bool no_content = status == 204 || status == 304;
     bodiless_ = no_content || connection_.requestIsHead();
@@ -100,25 +107,33 @@ Status ResponseWriter::begin(int status, wire::Headers headers) {
     headers.remove("Content-Length");
     if (chunked_) headers.add("Transfer-Encoding", "chunked");
     phase_ = Phase::kStreaming;
-    return sendHead(status, headers, {}, false);
+    if (first.size() <= kCopyBytes) return sendHead(status, headers, framed(first), true);
+    AEGIS_CHECK(sendHead(status, headers, {}, false));
+    return write(first);
 }
 
 Status ResponseWriter::write(std::string_view bytes) {
     if (phase_ == Phase::kFailed) return {ErrorCode::kIo, "the client is gone"};
     AEGIS_ASSERT(phase_ == Phase::kStreaming);
     if (bodiless_ || bytes.empty()) return {};
+    if (bytes.size() <= kCopyBytes) return transmit(framed(bytes), {});
     body_bytes_ += bytes.size();
     if (!chunked_) return transmit({}, bytes);
-    if (bytes.size() <= kCopyBytes) return transmit(wire::encodeChunk(bytes), {});
     AEGIS_CHECK(transmit(fmt::format("{:x}\r\n", bytes.size()), bytes));
     return transmit("\r\n", {});
 }
 
-Status ResponseWriter::end() {
+Status ResponseWriter::end(std::string_view last) {
+    if (last.size() > kCopyBytes) {
+        AEGIS_CHECK(write(last));
+        last = {};
+    }
     if (phase_ == Phase::kFailed) return {ErrorCode::kIo, "the client is gone"};
     AEGIS_ASSERT(phase_ == Phase::kStreaming);
     phase_ = Phase::kDone;
-    return chunked_ && !bodiless_ ? transmit(wire::kLastChunk, {}) : Status{};
+    auto bytes = framed(last);
+    if (chunked_ && !bodiless_) bytes += wire::kLastChunk;
+    return transmit(bytes, {});
 }
 
 bool ResponseWriter::clientGone() const {

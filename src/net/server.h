@@ -58,13 +58,14 @@ class ResponseWriter {
     /// {"error":{"code","message","details":[]}} with the code's status (base/error.h).
     Status sendError(ErrorCode code, std::string_view message);
 
-    /// Sends the head of a streamed answer: chunked, or until close for HTTP/1.0.
-    Status begin(int status, wire::Headers headers);
+    /// Sends the head of a streamed answer: chunked, or until close for HTTP/1.0. With it goes the
+    /// first piece, if there is one already: each packet costs its reader a turn.
+    Status begin(int status, wire::Headers headers, std::string_view first = {});
     /// One flushed piece. Waits while the client takes at least a byte every write_progress_ms.
     Status write(std::string_view bytes);
-    /// The proper end. A handler that returns after begin() without end() cuts the answer: the
-    /// client sees a broken body, as it should when something failed half-way.
-    Status end();
+    /// The proper end, behind a last piece. A handler that returns after begin() without end() cuts
+    /// the answer: the client sees a broken body, as it should when something failed half-way.
+    Status end(std::string_view last = {});
 
     /// Whether the client has closed, half-closed or reset. Never waits.
     bool clientGone() const;
@@ -92,6 +93,7 @@ class ResponseWriter {
     enum class Phase : std::uint8_t { kNone, kStreaming, kDone, kFailed, kDetached };
     Status sendHead(int status, wire::Headers& headers, std::string_view body, bool has_body);
     Status transmit(std::string_view head, std::string_view body);
+    std::string framed(std::string_view piece);
 
     Connection& connection_;
     Phase phase_ = Phase::kNone;

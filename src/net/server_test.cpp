@@ -225,6 +225,33 @@ TEST(Server, StreamsChunksAndNoticesThatTheClientIsGone) {
     EXPECT_TRUE(noticed.get_future().get());
 }
 
+TEST(Server, AStreamsFirstPieceGoesWithItsHeadAndTheLastWithItsEnd) {
+    auto server = serveOn([&](const Request& request, ResponseWriter& writer) {
+        std::string big(100'000, 'b');
+        bool long_ones = request.path == "/big";
+        EXPECT_TRUE(writer.begin(200, {}, long_ones ? big : "one"));
+        EXPECT_TRUE(writer.write(""));
+        EXPECT_TRUE(writer.end(long_ones ? big : "two"));
+    });
+    RawClient client(server->port());
+    client.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    EXPECT_TRUE(
+        client.readUntil("0\r\n\r\n").ends_with("\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"));
+    client.received().clear();
+    client.send(
+        "HEAD / HTTP/1.1\r\nHost: x\r\n\r\n"
+        "GET /end HTTP/1.0\r\n\r\n");
+    auto rest = client.readUntil("onetwo");
+    EXPECT_TRUE(rest.ends_with("\r\n\r\nonetwo"));
+    EXPECT_EQ(occurrences(rest, "one"), 1U) << "HEAD has no body";
+    HttpConnection reader(endpointOf(*server));
+    ClientRequest request;
+    request.target = "/big";
+    auto answer = reader.request(request, soon());
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->body, std::string(200'000, 'b'));
+}
+
 TEST(Server, StreamWithoutEndIsSeenAsCut) {
     auto server = serveOn([](const Request&, ResponseWriter& writer) {
         ASSERT_TRUE(writer.begin(200, {}));
