@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -50,10 +51,32 @@ struct Message {
     bool is_error = false;             ///< of a tool: it failed
 };
 
+/// A list of tools that never changes: the requests of an execution share one.
+class ToolSpecs {
+  public:
+    ToolSpecs() = default;
+    ToolSpecs(std::initializer_list<ToolSpec> specs) : ToolSpecs(std::vector(specs)) {}
+    ToolSpecs(std::vector<ToolSpec> specs)
+        : specs_(std::make_shared<const std::vector<ToolSpec>>(std::move(specs))) {}
+
+    auto begin() const { return list().begin(); }
+    auto end() const { return list().end(); }
+    bool empty() const { return list().empty(); }
+    std::size_t size() const { return list().size(); }
+    const ToolSpec& operator[](std::size_t i) const { return list()[i]; }
+
+  private:
+    const std::vector<ToolSpec>& list() const {
+        static const std::vector<ToolSpec> kNone;
+        return specs_ ? *specs_ : kNone;
+    }
+    std::shared_ptr<const std::vector<ToolSpec>> specs_;
+};
+
 struct ModelRequest {
     std::string alias;
     std::vector<Message> messages;
-    std::vector<ToolSpec> tools;
+    ToolSpecs tools;
     std::optional<double> temperature;
     std::optional<int> max_tokens;
     std::optional<double> top_p;

@@ -74,21 +74,39 @@ void Actor::post(InputData data, std::vector<ports::Body> bodies) {
 
 void Actor::create(ExecutionCreated data, ports::Body input, Accepted accepted) {
     // Somebody waits for it, and nobody else knows it yet.
-    deps_->core.runHere(
-        mailbox_, [self = shared_from_this(), data = std::move(data), input = std::move(input),
-                   accepted = std::move(accepted)]() mutable {
-            self->accepted_ = std::move(accepted);
-            self->handle(Create{std::move(data)}, {std::move(input)});
-        });
+    here([self = shared_from_this(), data = std::move(data), input = std::move(input),
+          accepted = std::move(accepted)]() mutable {
+        self->accepted_ = std::move(accepted);
+        self->handle(Create{std::move(data)}, {std::move(input)});
+    });
 }
 
 void Actor::run(std::function<void()> job) { deps_->core.postUrgent(mailbox_, std::move(job)); }
 
+const ports::ToolSpecs& Actor::tools() {
+    std::call_once(tools_asked_, [this] { tools_ = deps_->tools.offered(*context_.manifest); });
+    return tools_;
+}
+
+void Actor::here(std::function<void()> job) {
+    if (!deps_->core.runHere(mailbox_, job)) run(std::move(job));
+}
+
 void Actor::handle(InputData data, std::vector<ports::Body> bodies) {
+    std::vector<InputData> one;
+    one.push_back(std::move(data));
+    handleAll(std::move(one), std::move(bodies));
+}
+
+void Actor::handleAll(std::vector<InputData> inputs, std::vector<ports::Body> bodies) {
     if (halted_) return;
     auto before = state_.last_seq;
     auto reserved = state_.spending.open;
-    auto events = advance(state_, {deps_->clock.utc(), std::move(data)});
+    std::vector<Event> events;
+    for (auto& input : inputs) {
+        auto more = advance(state_, {deps_->clock.utc(), std::move(input)});
+        std::ranges::move(more, std::back_inserter(events));
+    }
     for (const auto& body : bodies)
         deps_->bodies.put(body);
     if (!events.empty()) append(std::move(events), std::move(bodies), before, reserved);

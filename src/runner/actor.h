@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <vector>
@@ -16,8 +17,8 @@
 namespace aegis::runner {
 
 /// One execution. Feeds inputs to the core, appends the events, and keeps what goes on equal to
-/// what is due. Everything but the functions under "any thread" runs on its core thread, one job at
-/// a time.
+/// what is due. Everything but the functions under "any thread" runs on its core thread, or on one
+/// that asks in its place (see CoreThreads), one job at a time.
 ///
 /// Durability: effects start and guests are answered only when every event of class A or B that has
 /// been decided is on disk (`durable_ >= barrier_`); events of class C may still be on their way.
@@ -40,6 +41,8 @@ class Actor : public std::enable_shared_from_this<Actor> {
 
     const ExecutionContext& context() const { return context_; }
     Deps& deps() { return *deps_; }
+    /// What the model is offered.
+    const ports::ToolSpecs& tools();
 
     /// A result, a timer, a cancel. The bodies are stored with the events that refer to them.
     void post(execution::InputData data, std::vector<ports::Body> bodies = {});
@@ -50,14 +53,15 @@ class Actor : public std::enable_shared_from_this<Actor> {
     /// A job on the core thread, before everything that is not urgent.
     void run(std::function<void()> job);
 
-    /// A guest asks. The closing message comes through `call`; errors too.
+    /// A guest asks, on a thread that holds no lock. The closing message comes through `call`;
+    /// errors too.
     void generate(GuestAsk ask, GuestCallPtr call);
     void dispatchResult(int sandbox, proto::guest::DispatchResult result, GuestCallPtr call);
 
     /// Dropped when the mailbox is full.
     void egress(int sandbox, execution::EgressDecided data);
 
-    /// Text of the model as it comes; may be called often.
+    /// Text of the model as it comes; may be called often, by a thread that holds no lock.
     void modelDelta(int call, std::string_view text);
     /// The end of a model call, after all of its text. `failure`: what a guest is told that goes
     /// on after it.
@@ -88,7 +92,11 @@ class Actor : public std::enable_shared_from_this<Actor> {
         bool posted = false;
     };
 
+    /// As run(), on the caller's thread where the actor is idle. Holds no lock.
+    void here(std::function<void()> job);
     void handle(execution::InputData data, std::vector<ports::Body> bodies);
+    /// Several at once: what they say is one batch.
+    void handleAll(std::vector<execution::InputData> inputs, std::vector<ports::Body> bodies);
     void append(std::vector<execution::Event> events, std::vector<ports::Body> bodies,
                 std::uint64_t before, const std::vector<execution::OpenReservation>& reserved);
     void committed(std::uint64_t seq, bool first, const Status& status);
@@ -101,7 +109,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
     void retryDeferred();
     void drainDeltas();
     void tell(int call, const std::string& text);
-    void flushOutput(int call);
+    void takeOutput(int call, std::vector<execution::InputData>& inputs);
     void handleGenerate(DeferredGenerate asked);
     void enterSandbox(int sandbox);
     std::optional<int> unheard(const GuestAsk& ask);
@@ -117,6 +125,8 @@ class Actor : public std::enable_shared_from_this<Actor> {
 
     const std::shared_ptr<Deps> deps_;  ///< see Deps
     const ExecutionContext context_;
+    std::once_flag tools_asked_;
+    ports::ToolSpecs tools_;
     CoreThreads::MailboxPtr mailbox_;
     Ended ended_;
     execution::State state_;

@@ -12,27 +12,38 @@ namespace aegis::runner {
 using namespace execution;
 using aegis::Status;  // not the execution's
 
+namespace {
+
+/// What a guest asks, on its own thread where the actor is idle; `call` is told if there is too
+/// much of it.
+void take(CoreThreads& core, const CoreThreads::MailboxPtr& box, std::function<void()> job,
+          const GuestCallPtr& call) {
+    if (core.runHere(box, job) || core.post(box, std::move(job))) return;
+    call->fail("busy", "too many requests at once", true);
+}
+
+}  // namespace
+
 void Actor::generate(GuestAsk ask, GuestCallPtr call) {
     if (auto asked_ns = sandbox_asked_ns_.exchange(0)) {
         log(LogLevel::kDebug, "first request of a sandbox",
             {{"execution_id", context_.id.str()},
              {"us", std::to_string((deps_->clock.boot().ns - asked_ns) / 1000), true}});
     }
-    bool posted = deps_->core.post(
-        mailbox_, [self = shared_from_this(), ask = std::move(ask), call]() mutable {
-            self->handleGenerate({std::move(ask), std::move(call)});
-        });
-    if (!posted) call->fail("busy", "too many requests at once", true);
+    std::function<void()> job = [self = shared_from_this(), ask = std::move(ask), call]() mutable {
+        self->handleGenerate({std::move(ask), std::move(call)});
+    };
+    take(deps_->core, mailbox_, std::move(job), call);
 }
 
 void Actor::sandboxAsked() { sandbox_asked_ns_ = deps_->clock.boot().ns; }
 
 void Actor::dispatchResult(int sandbox, proto::guest::DispatchResult result, GuestCallPtr call) {
-    bool posted = deps_->core.post(
-        mailbox_, [self = shared_from_this(), sandbox, result = std::move(result), call]() mutable {
-            self->handleDispatchResult(sandbox, std::move(result), std::move(call));
-        });
-    if (!posted) call->fail("busy", "too many requests at once", true);
+    std::function<void()> job = [self = shared_from_this(), sandbox, result = std::move(result),
+                                 call]() mutable {
+        self->handleDispatchResult(sandbox, std::move(result), std::move(call));
+    };
+    take(deps_->core, mailbox_, std::move(job), call);
 }
 
 void Actor::enterSandbox(int sandbox) {
@@ -285,7 +296,7 @@ void Actor::modelDelta(int call, std::string_view text) {
         deltas_.texts[call] += text;
         if (std::exchange(deltas_.posted, true)) return;
     }
-    run([self = shared_from_this()] { self->drainDeltas(); });
+    here([self = shared_from_this()] { self->drainDeltas(); });
 }
 
 void Actor::egress(int sandbox, execution::EgressDecided data) {
@@ -321,24 +332,30 @@ void Actor::tell(int call, const std::string& text) {
     auto& output = output_[call];
     output += text;
     constexpr std::size_t kFlushBytes = 2048;
-    if (output.size() >= kFlushBytes) flushOutput(call);
+    if (output.size() < kFlushBytes) return;
+    std::vector<InputData> inputs;
+    takeOutput(call, inputs);
+    handleAll(std::move(inputs), {});
 }
 
 void Actor::modelEnded(int call, InputData result, std::vector<ports::Body> bodies,
                        ModelFailure failure) {
-    run([self = shared_from_this(), call, result = std::move(result), bodies = std::move(bodies),
-         failure = std::move(failure)]() mutable {
+    here([self = shared_from_this(), call, result = std::move(result), bodies = std::move(bodies),
+          failure = std::move(failure)]() mutable {
         self->drainDeltas();
-        self->flushOutput(call);
+        std::vector<InputData> inputs;
+        self->takeOutput(call, inputs);
         auto at = conversationCalling(self->state_, call);
         bool failed = std::holds_alternative<ModelFailed>(result);
         if (failed && at && self->state_.conversations[*at].oneTurn())
             self->failures_[static_cast<int>(*at)] = std::move(failure);
-        self->handle(std::move(result), std::move(bodies));
+        inputs.push_back(std::move(result));
+        self->handleAll(std::move(inputs), std::move(bodies));
     });
 }
 
-void Actor::flushOutput(int call) {
+/// What was said since the last time, as inputs.
+void Actor::takeOutput(int call, std::vector<InputData>& inputs) {
     constexpr std::size_t kPieceBytes = 3000;
     auto held = output_.extract(call);
     if (held.empty()) return;
@@ -349,7 +366,7 @@ void Actor::flushOutput(int call) {
         if (piece.empty()) break;
         std::string out(piece);
         text.erase(0, out.size());
-        handle(ModelDelta{call, std::move(out)}, {});
+        inputs.emplace_back(ModelDelta{call, std::move(out)});
     }
 }
 

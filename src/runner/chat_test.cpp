@@ -77,7 +77,7 @@ TEST_F(ChatTest, ToolCallsGoToTheGuestAndStdoutIsTheOutput) {
     EXPECT_EQ(count<execution::ToolCallStarted>(id), 0U);
     EXPECT_EQ(count<execution::LlmCallCompleted>(id), 1U);
     ASSERT_EQ(models_.requests.size(), 1U);
-    EXPECT_EQ(models_.requests[0].tools.at(0).name, "add");
+    EXPECT_EQ(models_.requests[0].tools[0].name, "add");
     EXPECT_EQ(models_.requests[0].max_tokens, 20) << "the manifest's limit is the lower one";
 }
 

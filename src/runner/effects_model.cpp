@@ -109,13 +109,15 @@ Result<ports::ModelRequest> oneTurnRequest(Deps& deps, const ExecutionContext& c
     if (const auto* choice = json::find(body, "tool_choice")) out.tool_choice = choiceOf(*choice);
     for (const auto& stop : listOf(body, "stop"))
         out.stop.emplace_back(json::view(stop.as_string()));
+    std::vector<ports::ToolSpec> tools;
     for (const auto& tool : listOf(body, "tools")) {
         const auto* parameters = json::find(tool, "parameters");
-        out.tools.push_back({std::string(json::getString(tool, "name")),
-                             std::string(json::getString(tool, "description")),
-                             parameters == nullptr ? json::Value() : *parameters,
-                             json::getBool(tool, "strict")});
+        tools.push_back({std::string(json::getString(tool, "name")),
+                         std::string(json::getString(tool, "description")),
+                         parameters == nullptr ? json::Value() : *parameters,
+                         json::getBool(tool, "strict")});
     }
+    out.tools = std::move(tools);
     for (const auto& given : listOf(body, "messages")) {
         auto m = messageOf(given);
         m.tool_calls = decodeToolCalls(given);
@@ -126,14 +128,15 @@ Result<ports::ModelRequest> oneTurnRequest(Deps& deps, const ExecutionContext& c
     return out;
 }
 
-Result<ports::ModelRequest> buildRequest(Deps& deps, const ExecutionContext& context,
-                                         const Conversation& conversation) {
+Result<ports::ModelRequest> buildRequest(Actor& actor, const Conversation& conversation) {
+    auto& deps = actor.deps();
+    const auto& context = actor.context();
     if (conversation.oneTurn()) return oneTurnRequest(deps, context, conversation);
     ports::ModelRequest request;
     request.alias = conversation.model_alias;
     request.temperature = context.manifest->runtime.temperature;
     request.max_tokens = context.manifest->runtime.max_tokens;
-    request.tools = deps.tools.offered(*context.manifest);
+    request.tools = actor.tools();
     AEGIS_TRY(request.messages, opening(deps, context.id, conversation.prompt));
     for (const auto& turn : conversation.turns) {
         AEGIS_TRY(auto answer, loadJson(deps, context.id, turn.answer));
@@ -211,7 +214,7 @@ void ask(const std::shared_ptr<Actor>& actor, const EffectKey& key,
          const std::shared_ptr<CallHandle>& handle) {
     auto& deps = actor->deps();
     auto began = deps.clock.boot();
-    auto request = buildRequest(deps, actor->context(), conversation);
+    auto request = buildRequest(*actor, conversation);
     if (!request) {
         fail(actor, key.call, request.error(), 0);
         return;
@@ -237,10 +240,20 @@ void ask(const std::shared_ptr<Actor>& actor, const EffectKey& key,
         else
             actor->deps().work(std::move(end));
     };
-    std::lock_guard lock(handle->mutex);
-    if (handle->cancelled) return;
-    handle->id = deps.models.start(std::move(*request), deadlineAt(deps.clock, until),
-                                   std::move(sink));
+    {
+        std::lock_guard lock(handle->mutex);
+        if (handle->cancelled) return;
+    }
+    // Without the lock: its end may come before its number, and takes the actor's turn.
+    auto id =
+        deps.models.start(std::move(*request), deadlineAt(deps.clock, until), std::move(sink));
+    bool late = false;
+    {
+        std::lock_guard lock(handle->mutex);
+        handle->id = id;
+        late = handle->cancelled;
+    }
+    if (late) deps.models.cancel(id);
 }
 
 }  // namespace

@@ -3,6 +3,12 @@
 #include <utility>
 
 namespace aegis::runner {
+namespace {
+
+/// The worker whose place this thread takes.
+thread_local const void* running_here = nullptr;
+
+}  // namespace
 
 CoreThreads::CoreThreads(std::size_t threads) {
     for (std::size_t i = 0; i < threads; ++i) {
@@ -61,26 +67,25 @@ void CoreThreads::work(Worker& worker) {
 }
 
 /// After a job of it, with the lock: to the end of the line if there are more, so that a busy actor
-/// does not starve the others.
-void CoreThreads::done(Worker& worker, MailboxPtr box) {
-    if (box->urgent.empty() && box->normal.empty())
-        box->scheduled = false;
-    else
-        worker.ready.push_back(std::move(box));
+/// does not starve the others. Whether there are.
+bool CoreThreads::done(Worker& worker, MailboxPtr box) {
+    bool more = !box->urgent.empty() || !box->normal.empty();
+    box->scheduled = more;
+    if (more) worker.ready.push_back(std::move(box));
+    return more;
 }
 
-void CoreThreads::runHere(const MailboxPtr& box, std::function<void()> job) {
+bool CoreThreads::runHere(const MailboxPtr& box, const std::function<void()>& job) {
     auto& worker = *workers_[box->thread];
     {
-        std::unique_lock lock(worker.mutex);
-        if (worker.stopped || box->scheduled) {
-            lock.unlock();
-            (void)add(box, std::move(job), true);
-            return;
-        }
+        std::lock_guard lock(worker.mutex);
+        if (worker.stopped || box->scheduled || running_here != nullptr) return false;
         box->scheduled = true;
+        ++worker.elsewhere;
     }
+    running_here = &worker;
     job();
+    running_here = nullptr;
     decltype(box->urgent) dropped;
     decltype(box->normal) dropped_too;
     {
@@ -89,9 +94,12 @@ void CoreThreads::runHere(const MailboxPtr& box, std::function<void()> job) {
             dropped = std::exchange(box->urgent, {});
             dropped_too = std::exchange(box->normal, {});
         }
-        done(worker, box);
+        // With the lock: who stops the threads may end them as soon as it is free.
+        if (done(worker, box)) worker.wake.notify_one();
+        --worker.elsewhere;
+        if (worker.stopped) worker.left.notify_all();
     }
-    worker.wake.notify_one();
+    return true;
 }
 
 void CoreThreads::stop() {
@@ -102,6 +110,10 @@ void CoreThreads::stop() {
         }
         worker->wake.notify_all();
         if (worker->thread.joinable()) worker->thread.join();
+        std::unique_lock lock(worker->mutex);
+        std::size_t own = running_here == worker.get() ? 1 : 0;
+        worker->left.wait(lock, [&] { return worker->elsewhere <= own; });
+        lock.unlock();
         // Jobs hold references to actors, which hold references to mailboxes: break the circles.
         for (auto& box : worker->ready) {
             box->urgent.clear();

@@ -10,9 +10,10 @@
 
 namespace aegis::runner {
 
-/// The core threads. An actor's jobs all run on one of them (by the hash of its id), one after
-/// another, so an actor's data needs no lock. Each actor has two lanes: what is urgent (cancel,
-/// results, timers) before the rest, each lane in order. Jobs must not block and not throw.
+/// The core threads. An actor's jobs run on one of them (by the hash of its id), or by runHere() on
+/// the thread that asks, one after another, so an actor's data needs no lock. Each actor has two
+/// lanes: what is urgent (cancel, results, timers) before the rest, each lane in order. Jobs must
+/// not block and not throw.
 class CoreThreads {
   public:
     /// One actor's place in line. Shared: jobs in flight keep it alive after its actor is gone.
@@ -39,8 +40,10 @@ class CoreThreads {
     /// Never full: what comes here is bounded by the effects that an actor has started.
     bool postUrgent(const MailboxPtr& box, std::function<void()> job);
     /// Runs the job on the caller's thread if its actor is idle, as the only one of the actor's
-    /// then; else as postUrgent(). For callers that hold no lock.
-    void runHere(const MailboxPtr& box, std::function<void()> job);
+    /// then; else false: to be posted. For callers that hold no lock.
+    bool runHere(const MailboxPtr& box, const std::function<void()>& job);
+    /// Waits for the jobs that are running, also those on other threads by runHere(); not for one
+    /// that calls this.
     void stop();
 
   private:
@@ -49,11 +52,13 @@ class CoreThreads {
         std::condition_variable wake;
         std::deque<MailboxPtr> ready;
         bool stopped = false;
+        std::size_t elsewhere = 0;  ///< jobs that run by runHere()
+        std::condition_variable left;
         std::thread thread;
     };
     bool add(const MailboxPtr& box, std::function<void()> job, bool urgent);
     static void work(Worker& worker);
-    static void done(Worker& worker, MailboxPtr box);
+    static bool done(Worker& worker, MailboxPtr box);
 
     std::vector<std::unique_ptr<Worker>> workers_;
 };
