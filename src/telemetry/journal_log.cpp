@@ -18,11 +18,11 @@ LogField number(std::string_view key, std::int64_t value) {
 class Line {
   public:
     Line(const ExecutionId& id, const AgentId& agent, const Event& event)
-        : id_(id.str()), agent_(agent.str()), event_(event) {}
+        : id_(id), agent_(agent), event_(event) {}
 
     void operator()(const ExecutionCreated& d) const {
         log(LogLevel::kInfo, "execution accepted",
-            {{"execution_id", id_}, {"agent_id", agent_}, {"agent", d.agent_name}});
+            {{"execution_id", id_.str()}, {"agent_id", agent_.str()}, {"agent", d.agent_name}});
     }
     void operator()(const ExecutionStarted&) const { say("execution started"); }
     void operator()(const ExecutionResumed&) const { say("execution resumed"); }
@@ -32,22 +32,24 @@ class Line {
     void operator()(const IterationCompleted& d) const {
         if (d.failure.code.empty()) return iteration("iteration completed");
         log(LogLevel::kInfo, "iteration failed",
-            {{"execution_id", id_},
+            {{"execution_id", id_.str()},
              number("iteration", event_.iteration),
              {"code", d.failure.code}});
     }
     void operator()(const ValidationCompleted& d) const {
         log(LogLevel::kInfo, d.passed ? "validation passed" : "validation failed",
-            {{"execution_id", id_},
+            {{"execution_id", id_.str()},
              number("iteration", event_.iteration),
              {"score", fmt::format("{}", d.score), true}});
     }
     void operator()(const EffectLost& d) const {
         log(LogLevel::kWarn, "an effect was lost",
-            {{"execution_id", id_}, number("iteration", event_.iteration), {"effect", d.effect}});
+            {{"execution_id", id_.str()},
+             number("iteration", event_.iteration),
+             {"effect", d.effect}});
     }
     void operator()(const VolumeQuotaExceeded& d) const {
-        log(LogLevel::kWarn, "a volume is full", {{"execution_id", id_}, {"volume", d.name}});
+        log(LogLevel::kWarn, "a volume is full", {{"execution_id", id_.str()}, {"volume", d.name}});
     }
     void operator()(const ExecutionCompleted& d) const { end("completed", d.duration_ms, {}); }
     void operator()(const ExecutionCancelled& d) const { end("cancelled", d.duration_ms, {}); }
@@ -58,21 +60,24 @@ class Line {
     void operator()(const Other&) const {}
 
   private:
-    void say(std::string_view what) const { log(LogLevel::kInfo, what, {{"execution_id", id_}}); }
+    void say(std::string_view what) const {
+        log(LogLevel::kInfo, what, {{"execution_id", id_.str()}});
+    }
     void iteration(std::string_view what) const {
-        log(LogLevel::kInfo, what, {{"execution_id", id_}, number("iteration", event_.iteration)});
+        log(LogLevel::kInfo, what,
+            {{"execution_id", id_.str()}, number("iteration", event_.iteration)});
     }
     void end(std::string_view status, std::int64_t ms, const std::string& code) const {
         auto what = fmt::format("execution {}", status);
         if (code.empty())
-            log(LogLevel::kInfo, what, {{"execution_id", id_}, number("duration_ms", ms)});
+            log(LogLevel::kInfo, what, {{"execution_id", id_.str()}, number("duration_ms", ms)});
         else
             log(LogLevel::kInfo, what,
-                {{"execution_id", id_}, number("duration_ms", ms), {"code", code}});
+                {{"execution_id", id_.str()}, number("duration_ms", ms), {"code", code}});
     }
 
-    std::string id_;
-    std::string agent_;
+    const ExecutionId& id_;
+    const AgentId& agent_;
     const Event& event_;
 };
 

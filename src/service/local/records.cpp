@@ -155,6 +155,7 @@ json::Object agentRecord(const ports::AgentRecord& record, bool with_manifest) {
 
 json::Object executionRow(const ports::ExecutionRow& row) {
     json::Object out;
+    out.reserve(16);
     out["id"] = row.id.str();
     out["execution_id"] = row.id.str();
     out["agent_id"] = row.agent_id.str();

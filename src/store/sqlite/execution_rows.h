@@ -16,7 +16,6 @@ struct StoredExecution {
 
 /// kNotFound "no execution <id>" when it is missing.
 Result<StoredExecution> findExecution(Database& db, const ExecutionId& id);
-Result<ports::ExecutionRow> executionByNumber(Database& db, std::int64_t exec_no);
 
 /// A page of the list, newest first. Walks only rows that match: the filter's conditions are
 /// descending streams of exec_no out of indexes, met by leaps (each says the greatest number it has

@@ -2,6 +2,8 @@
 
 #include <memory>
 #include <mutex>
+#include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "ports/journal.h"
@@ -12,6 +14,14 @@
 namespace aegis::store {
 
 struct EncodedBatch;
+
+/// An execution as far as it is stored: where it ends, or where a new one begins.
+struct Tail {
+    std::int64_t exec_no = 0;
+    std::uint64_t seq = 0;
+    std::string chain;
+    int status = -1;  ///< none yet
+};
 
 /// ports::Journal on SQLite. Appends encode on the caller's thread, wait for large bodies in the
 /// stage and are written by the writer; everything else reads.
@@ -47,13 +57,18 @@ class SqliteJournal : public ports::Journal {
 
   private:
     using Observers = std::vector<Observer>;
-    void committed(const EncodedBatch& batch, const Status& status);
+    void committed(EncodedBatch& batch, const Status& status);
+    Result<Tail> findTail(Database& db, EncodedBatch& batch);
+    Status write(Database& db, EncodedBatch& batch);
 
     Writer& writer_;
     BlobStage& stage_;
     BlobFiles& files_;
     Readers& readers_;
     Sequence& sequence_;
+    /// Of executions that have not ended, as they are on disk: what a batch takes out comes back
+    /// when it is committed. The writer's thread.
+    std::unordered_map<ExecutionId, Tail> tails_;
     std::mutex mutex_;
     /// Shared: the writer calls a snapshot of the list while another thread adds to it.
     std::shared_ptr<const Observers> observers_ = std::make_shared<Observers>();

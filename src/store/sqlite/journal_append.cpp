@@ -20,6 +20,7 @@ struct EncodedBatch {
     std::vector<Event> events;
     ports::Journal::Committed done;
     bool has_files = false;
+    Tail tail;  ///< set by the writer: where the execution ends with this
     /// Set by the writer: an execution of this id is stored already, its files are not ours to
     /// remove.
     bool exists = false;
@@ -60,8 +61,8 @@ Status checkLength(const EncodedBatch& b) {
                                               b.batch.execution.str(), kMaxEventsPerExecution)};
 }
 
-Status insertExecution(Database& db, std::int64_t exec_no, const ports::ExecutionRow& row,
-                       const ExecutionId& id, std::uint64_t seq, const std::string& chain) {
+Status insertExecution(Database& db, const ports::ExecutionRow& row, const ExecutionId& id,
+                       const Tail& tail) {
     AEGIS_CHECK(
         db.query(
               "INSERT INTO executions (exec_no, id, agent_id, agent_name, agent_revision, status, "
@@ -70,16 +71,16 @@ Status insertExecution(Database& db, std::int64_t exec_no, const ports::Executio
               "completion_tokens, cost_usd, last_seq, last_chain) VALUES "
               "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, max(?, coalesce((SELECT latest_ms FROM "
               "executions ORDER BY exec_no DESC LIMIT 1), 0)), ?, ?, ?, ?, ?, ?, ?, ?)")
-            .bind(exec_no, id.str(), row.agent_id.str(), row.agent_name, row.agent_revision,
+            .bind(tail.exec_no, id.str(), row.agent_id.str(), row.agent_name, row.agent_revision,
                   static_cast<int>(row.status), encodeMap(row.labels), row.max_iterations,
                   row.total_iterations, row.created_at.ms, row.started_at.ms, row.ended_at.ms,
                   row.created_at.ms, row.failure.code, row.failure.message, row.usage.calls,
-                  row.usage.prompt_tokens, row.usage.completion_tokens, row.usage.cost_usd, seq,
-                  Blob{chain})
+                  row.usage.prompt_tokens, row.usage.completion_tokens, row.usage.cost_usd,
+                  tail.seq, Blob{tail.chain})
             .run());
     for (const auto& [key, value] : row.labels) {
         AEGIS_CHECK(db.query("INSERT INTO execution_labels (key, value, exec_no) VALUES (?, ?, ?)")
-                        .bind(key, value, exec_no)
+                        .bind(key, value, tail.exec_no)
                         .run());
     }
     return db.query("INSERT OR IGNORE INTO execution_agents (agent_name, agent_id) VALUES (?, ?)")
@@ -87,34 +88,38 @@ Status insertExecution(Database& db, std::int64_t exec_no, const ports::Executio
         .run();
 }
 
-Status updateExecution(Database& db, std::int64_t exec_no, const ports::ExecutionRow& row,
-                       std::uint64_t seq, const std::string& chain) {
+Status updateExecution(Database& db, const ports::ExecutionRow& row, const Tail& tail) {
+    // What is indexed costs even where it stays what it is.
+    if (static_cast<int>(row.status) != tail.status) {
+        AEGIS_CHECK(db.query("UPDATE executions SET status = ? WHERE exec_no = ?")
+                        .bind(static_cast<int>(row.status), tail.exec_no)
+                        .run());
+    }
     return db
         .query(
-            "UPDATE executions SET status = ?, max_iterations = ?, total_iterations = ?, "
-            "started_ms = ?, ended_ms = ?, failure_code = ?, failure_message = ?, calls = ?, "
-            "prompt_tokens = ?, completion_tokens = ?, cost_usd = ?, last_seq = ?, "
-            "last_chain = ? WHERE exec_no = ?")
-        .bind(static_cast<int>(row.status), row.max_iterations, row.total_iterations,
-              row.started_at.ms, row.ended_at.ms, row.failure.code, row.failure.message,
-              row.usage.calls, row.usage.prompt_tokens, row.usage.completion_tokens,
-              row.usage.cost_usd, seq, Blob{chain}, exec_no)
+            "UPDATE executions SET max_iterations = ?, total_iterations = ?, started_ms = ?, "
+            "ended_ms = ?, failure_code = ?, failure_message = ?, calls = ?, prompt_tokens = ?, "
+            "completion_tokens = ?, cost_usd = ?, last_seq = ?, last_chain = ? WHERE exec_no = ?")
+        .bind(row.max_iterations, row.total_iterations, row.started_at.ms, row.ended_at.ms,
+              row.failure.code, row.failure.message, row.usage.calls, row.usage.prompt_tokens,
+              row.usage.completion_tokens, row.usage.cost_usd, tail.seq, Blob{tail.chain},
+              tail.exec_no)
         .run();
 }
 
-// Appends the events behind `chain` and returns the chain's new end.
-Result<std::string> insertEvents(Database& db, Sequence& sequence, std::int64_t exec_no,
-                                 const EncodedBatch& b, std::string chain) {
+// Appends the events and moves the tail to the new end.
+Status insertEvents(Database& db, Sequence& sequence, const EncodedBatch& b, Tail& tail) {
     for (const auto& [row, summed, crc] : b.events) {
-        chain = nextChain(chain, summed);
+        tail.chain = nextChain(tail.chain, summed);
+        ++tail.seq;
         AEGIS_CHECK(db.query("INSERT INTO events (node_no, exec_no, " AEGIS_EVENT_COLUMNS
                              ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-                        .bind(sequence.nextEvent(), exec_no, row.seq, row.type, row.version,
-                              row.time.ms, row.iteration, row.candidate, row.sandbox, row.bytes,
-                              std::int64_t{crc}, Blob{chain})
+                        .bind(sequence.nextEvent(), tail.exec_no, row.seq, Text{row.type},
+                              row.version, row.time.ms, row.iteration, row.candidate, row.sandbox,
+                              Text{row.bytes}, std::int64_t{crc}, Blob{tail.chain})
                         .run());
     }
-    return chain;
+    return {};
 }
 
 Status insertBodies(Database& db, std::int64_t exec_no, const std::vector<ports::Body>& bodies) {
@@ -168,42 +173,6 @@ Status takeKey(Database& db, std::int64_t exec_no, const ports::Batch& batch) {
     return {ErrorCode::kConflict, "the idempotency key is already used"};
 }
 
-// The execution as far as it is stored: where it ends, or where a new one begins.
-struct Tail {
-    std::int64_t exec_no = 0;
-    std::string chain;
-};
-
-Result<Tail> findTail(Database& db, Sequence& sequence, EncodedBatch& b) {
-    const auto& batch = b.batch;
-    Query q = db.query("SELECT exec_no, last_seq, last_chain FROM executions WHERE id = ?")
-                  .bind(batch.execution.str());
-    AEGIS_TRY(b.exists, q.step());
-    std::uint64_t last = b.exists ? static_cast<std::uint64_t>(q.integer(1)) : 0;
-    if (last != batch.expected_seq) {
-        return {ErrorCode::kConflict, fmt::format("execution {} is at event {}, not {}",
-                                                  batch.execution.str(), last, batch.expected_seq)};
-    }
-    if (b.exists) return Tail{q.integer(0), q.text(2)};
-    return Tail{sequence.nextExecution(), firstChain(batch.execution)};
-}
-
-Status write(Database& db, Sequence& sequence, EncodedBatch& b) {
-    const auto& batch = b.batch;
-    AEGIS_TRY(Tail tail, findTail(db, sequence, b));
-    AEGIS_CHECK(checkLength(b));
-    AEGIS_TRY(std::string chain, insertEvents(db, sequence, tail.exec_no, b, tail.chain));
-    std::uint64_t seq = batch.expected_seq + b.events.size();
-    if (b.creates()) {
-        AEGIS_CHECK(insertExecution(db, tail.exec_no, batch.row, batch.execution, seq, chain));
-        AEGIS_CHECK(takeKey(db, tail.exec_no, batch));
-    } else {
-        AEGIS_CHECK(updateExecution(db, tail.exec_no, batch.row, seq, chain));
-    }
-    AEGIS_CHECK(insertBodies(db, tail.exec_no, batch.bodies));
-    return takeClaims(db, tail.exec_no, batch);
-}
-
 std::vector<ports::Body> largeBodies(const ports::Batch& batch) {
     std::vector<ports::Body> out;
     for (const auto& body : batch.bodies) {
@@ -217,6 +186,47 @@ std::vector<ports::Body> largeBodies(const ports::Batch& batch) {
 SqliteJournal::SqliteJournal(Writer& writer, BlobStage& stage, BlobFiles& files, Readers& readers,
                              Sequence& sequence)
     : writer_(writer), stage_(stage), files_(files), readers_(readers), sequence_(sequence) {}
+
+// What is not at hand is read. One taken out and not put back is read too: in the same transaction,
+// or after it was undone.
+Result<Tail> SqliteJournal::findTail(Database& db, EncodedBatch& b) {
+    const auto& batch = b.batch;
+    b.exists = !b.creates();
+    if (auto known = tails_.extract(batch.execution);
+        !known.empty() && known.mapped().seq == batch.expected_seq)
+        return std::move(known.mapped());
+    Query q = db.query("SELECT exec_no, last_seq, last_chain, status FROM executions WHERE id = ?")
+                  .bind(batch.execution.str());
+    AEGIS_TRY(b.exists, q.step());
+    Tail tail;
+    if (b.exists)
+        tail = {q.integer(0), static_cast<std::uint64_t>(q.integer(1)), q.text(2),
+                static_cast<int>(q.integer(3))};
+    if (tail.seq != batch.expected_seq)
+        return {ErrorCode::kConflict,
+                fmt::format("execution {} is at event {}, not {}", batch.execution.str(), tail.seq,
+                            batch.expected_seq)};
+    if (!b.exists) tail = {sequence_.nextExecution(), 0, firstChain(batch.execution), -1};
+    return tail;
+}
+
+Status SqliteJournal::write(Database& db, EncodedBatch& b) {
+    const auto& batch = b.batch;
+    AEGIS_TRY(Tail tail, findTail(db, b));
+    AEGIS_CHECK(checkLength(b));
+    AEGIS_CHECK(insertEvents(db, sequence_, b, tail));
+    if (b.creates()) {
+        AEGIS_CHECK(insertExecution(db, batch.row, batch.execution, tail));
+        AEGIS_CHECK(takeKey(db, tail.exec_no, batch));
+    } else {
+        AEGIS_CHECK(updateExecution(db, batch.row, tail));
+    }
+    AEGIS_CHECK(insertBodies(db, tail.exec_no, batch.bodies));
+    AEGIS_CHECK(takeClaims(db, tail.exec_no, batch));
+    tail.status = static_cast<int>(batch.row.status);
+    b.tail = std::move(tail);
+    return {};
+}
 
 void SqliteJournal::append(ports::Batch batch, Committed done) {
     Job job;
@@ -244,12 +254,17 @@ void SqliteJournal::append(ports::Batch batch, Committed done) {
     encoded->has_files = !large.empty();
     job.may_wait = encoded->batch.durability >= execution::Durability::kSoon;
     job.needs_room = encoded->creates();
-    job.work = [this, encoded](Database& db) { return write(db, sequence_, *encoded); };
+    job.work = [this, encoded](Database& db) { return write(db, *encoded); };
     job.done = [this, encoded](const Status& status) { committed(*encoded, status); };
     stage_.submit(encoded->batch.execution, std::move(large), std::move(job));
 }
 
-void SqliteJournal::committed(const EncodedBatch& b, const Status& status) {
+void SqliteJournal::committed(EncodedBatch& b, const Status& status) {
+    constexpr std::size_t kMaxTails = 4096;
+    if (status && !execution::isTerminal(b.batch.row.status)) {
+        if (tails_.size() >= kMaxTails) tails_.clear();
+        tails_[b.batch.execution] = std::move(b.tail);
+    }
     if (!status) {
         if (b.creates() && b.has_files && !b.exists) (void)files_.removeAll(b.batch.execution);
     } else if (!b.batch.events.empty()) {

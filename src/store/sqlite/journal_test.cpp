@@ -128,6 +128,25 @@ TEST_F(JournalTest, ARefusedBatchLeavesItsNeighboursAlone) {
     EXPECT_EQ(codeOf(append(journal(), third)), "ok");
 }
 
+TEST_F(JournalTest, AnExecutionGoesOnAfterABatchOfItWasRefused) {
+    auto a = newId(), b = newId();
+    auto holder = firstBatch(a), greedy = nextBatch(b, 1), ended = nextBatch(b, 5);
+    holder.acquire = greedy.acquire = {{"volume", "v"}};
+    ASSERT_EQ(codeOf(append(journal(), holder)), "ok");
+    ASSERT_EQ(codeOf(append(journal(), firstBatch(b))), "ok");
+    for (const auto& wrong : {greedy, nextBatch(b, 2), nextBatch(b, 0)})
+        EXPECT_EQ(codeOf(append(journal(), wrong)), code(ErrorCode::kConflict));
+    for (std::uint64_t seq = 1; seq < 5; ++seq)
+        EXPECT_EQ(codeOf(append(journal(), nextBatch(b, seq))), "ok");
+    EXPECT_EQ(codeOf(append(journal(), nextBatch(b, 4))), code(ErrorCode::kConflict)) << "a repeat";
+    ended.row.status = Status::kFailed;
+    EXPECT_EQ(codeOf(append(journal(), ended)), "ok");
+    EXPECT_EQ(codeOf(store_->verify(b)), "ok");
+    ports::ExecutionFilter filter;
+    filter.status = Status::kRunning;
+    EXPECT_TRUE(journal().list(filter)->rows.empty());
+}
+
 TEST_F(JournalTest, ClaimsAreHeldUntilReleased) {
     auto a = newId(), b = newId();
     auto first = firstBatch(a);

@@ -91,6 +91,12 @@ void Query::bindOne(std::string_view text) {
     error_ = ::sqlite3_bind_text64(statement_, ++index_, text.empty() ? "" : text.data(),
                                    text.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
 }
+void Query::bindOne(Text text) {
+    if (error_ != SQLITE_OK) return;
+    error_ =
+        ::sqlite3_bind_text64(statement_, ++index_, text.bytes.empty() ? "" : text.bytes.data(),
+                              text.bytes.size(), SQLITE_STATIC, SQLITE_UTF8);
+}
 void Query::bindOne(Blob blob) {
     if (error_ != SQLITE_OK) return;
     error_ =

@@ -17,6 +17,11 @@ struct Blob {
     std::string_view bytes;
 };
 
+/// The same for a text.
+struct Text {
+    std::string_view bytes;
+};
+
 /// One use of a cached statement: binds in order of the question marks, steps, and gives the
 /// statement back when destroyed. Errors of preparing and binding appear at the first step.
 ///
@@ -59,6 +64,7 @@ class Query {
     void bindOne(std::string_view text);  ///< copied
     void bindOne(const std::string& text) { bindOne(std::string_view(text)); }
     void bindOne(const char* text) { bindOne(std::string_view(text)); }
+    void bindOne(Text text);
     void bindOne(Blob blob);
     void bindOne(std::nullptr_t);
 

@@ -135,29 +135,48 @@ void Writer::commit(Group group) {
 
 // Success: all jobs have answers and those that succeeded are durable. Failure: nothing is.
 Status Writer::tryCommit(Group& group, Answers& answers) {
+    const auto given = answers;
     AEGIS_CHECK(control("BEGIN IMMEDIATE"));
-    Status status;
-    for (std::size_t i = 0; i < group.size() && status; ++i) {
-        if (answers[i]) continue;
-        answers[i] = runOne(group[i], group.size() == 1);
-        bool full = !*answers[i] && answers[i]->error().code == ErrorCode::kStorageFull &&
-                    !group[i].needs_room;
-        if (full || !db_.inTransaction()) status = *answers[i];
+    Status status = runPlain(group, answers);
+    if (!status && group.size() > 1) {
+        if (db_.inTransaction()) AEGIS_CHECK(control("ROLLBACK"));
+        answers = given;
+        AEGIS_CHECK(control("BEGIN IMMEDIATE"));
+        status = runApart(group, answers);
     }
     if (status) status = control("COMMIT");
     if (!status && db_.inTransaction()) (void)control("ROLLBACK");
     return status;
 }
 
-// One that is alone needs no savepoint, which copies every page that it changes.
-std::optional<Status> Writer::runOne(Job& job, bool alone) {
+// Without savepoints, which copy every page that is changed: few jobs are ever refused. Ends with
+// the first that is, unless it is before it wrote anything.
+Status Writer::runPlain(Group& group, Answers& answers) {
+    for (std::size_t i = 0; i < group.size(); ++i) {
+        if (answers[i]) continue;
+        if (group[i].needs_room) answers[i] = reserve_.roomForNew();
+        if (answers[i] && !*answers[i]) continue;
+        answers[i] = group[i].work(db_);
+        if (!*answers[i]) return *answers[i];
+    }
+    return {};
+}
+
+// Each in a savepoint, so that one that is refused leaves the others alone.
+Status Writer::runApart(Group& group, Answers& answers) {
+    for (std::size_t i = 0; i < group.size(); ++i) {
+        if (answers[i]) continue;
+        answers[i] = runOne(group[i]);
+        bool full = !*answers[i] && answers[i]->error().code == ErrorCode::kStorageFull &&
+                    !group[i].needs_room;
+        if (full || !db_.inTransaction()) return *answers[i];
+    }
+    return {};
+}
+
+std::optional<Status> Writer::runOne(Job& job) {
     if (job.needs_room) {
         if (auto room = reserve_.roomForNew(); !room) return room;
-    }
-    if (alone) {
-        Status status = job.work(db_);
-        if (!status && db_.inTransaction()) (void)control("ROLLBACK");
-        return status;
     }
     if (auto begun = control("SAVEPOINT job"); !begun) return begun;
     Status status = job.work(db_);

@@ -21,8 +21,9 @@ using Fatal = std::function<void(const Error&)>;
 
 /// One unit of work of the writer: all of it is committed or none.
 struct Job {
-    /// Runs in a savepoint of the group's transaction; an error undoes it and nothing else. May run
-    /// a second time when the disk was full, so it must not change what it captured. `db` only.
+    /// Runs in the group's transaction; an error undoes it and nothing else. May run a second time,
+    /// when the disk was full or another of the group was refused, so it must not change what it
+    /// captured. `db` only.
     std::function<Status(Database&)> work;
     /// Called once, on the writer's thread, after the commit or the refusal. Must not block.
     std::function<void(const Status&)> done;
@@ -65,7 +66,9 @@ class Writer {
     Group next();
     void commit(Group group);
     Status tryCommit(Group& group, Answers& answers);
-    std::optional<Status> runOne(Job& job, bool alone);
+    Status runPlain(Group& group, Answers& answers);
+    Status runApart(Group& group, Answers& answers);
+    std::optional<Status> runOne(Job& job);
     Status control(const char* sql);
     static int walHook(void* self, sqlite3* db, const char* name, int pages);
 
