@@ -24,6 +24,11 @@ class Warm(Case):
                              text=True, check=False)
         return "python3" in top.stdout
 
+    def names(self, execution):
+        return subprocess.run(["docker", "ps", "--format", "{{.Names}}", "--filter",
+                               f"name={execution}"], capture_output=True, text=True,
+                              check=True).stdout.strip()
+
     def container(self, execution):
         """The short id of the newest sandbox's container."""
         started = [e for e in self.node.events(execution) if e["type"] == "SandboxStarted"]
@@ -56,6 +61,16 @@ class Warm(Case):
         self.assertIn("/workspace", seen[2][-1])
         self.assertIn("texttext", seen[3][-1])
         self.assertEqual(record["iterations"][0]["tool_calls"][1]["exit_code"], 0)
+
+    def test_its_name_tells_whose_it_is(self):
+        self.run_warm(turns("ok"), agent("named", volumes=[workspace()]))
+        wait_until(self.idle, "the next one waits")
+        self.say({"hang": True})
+        execution = self.node.execute("named")
+        self.model.wait_requests(1)
+        name = wait_until(lambda: self.names(execution), "it is renamed")
+        self.assertTrue(name.startswith(f"aegis-{execution}-1-"), name)
+        self.node.ok("execution", "cancel", execution)
 
     def test_nothing_is_left(self):
         held = agent("held", volumes=[workspace()])

@@ -15,8 +15,18 @@ namespace {
 constexpr std::int64_t kEngineMs = 60'000;  // to make or start a container, on a busy machine
 constexpr std::int64_t kInspectMs = 10'000;
 constexpr std::int64_t kAutopsyMs = 3'000;
+constexpr std::int64_t kQuietMs = 30;  // until a sandbox works, if it was ready
 
 Deadline inMs(std::int64_t ms) { return Deadline::in(os::systemClock().boot(), ms); }
+
+/// One that was started ahead has nobody's name, and labels that cannot be changed. It may have
+/// ended by now.
+void showWhose(Engine& engine, const std::string& container, const std::string& name) {
+    const auto renamed = engine.renameContainer(container, name, inMs(kInspectMs));
+    if (!renamed && renamed.error().code != ErrorCode::kNotFound)
+        log(LogLevel::kDebug, "a container keeps the name it had",
+            {{"container", container}, {"error", renamed.error().message}});
+}
 
 }  // namespace
 
@@ -32,6 +42,7 @@ void DockerSandbox::prepare() {
     const bool go_on = !prepared->error;
     const bool warm = prepared->peer.has_value();
     const auto container = prepared->container;
+    const auto name = go_on ? nameOf(*prepared->run.dir) : std::string();
     context_.guest.reactor.post(
         [self = self<DockerSandbox>(), prepared] { self->onPrepared(*prepared); });
     if (!go_on) return;
@@ -45,8 +56,24 @@ void DockerSandbox::prepare() {
             self->onEngineStarted(std::move(started), tried);
         });
     }
-    // Not before: it would slow this one down.
-    if (shape_) context_.warm.restock(*shape_);
+    afterwards(warm, container, name);
+}
+
+/// What would slow this one down before it works.
+void DockerSandbox::afterwards(bool warm, const std::string& container, const std::string& name) {
+    const auto job = [&context = context_, shape = shape_, warm, container, name] {
+        if (warm) showWhose(context.engine, container, name);
+        if (shape) context.warm.restock(*shape);
+    };
+    if (!warm) return job();  // the engine has just done as much for this one
+    context_.guest.reactor.post([&guest = context_.guest, job] {
+        guest.reactor.at(inMs(kQuietMs), [&guest, job] { (void)guest.pool.submit(job); });
+    });
+}
+
+/// Sets it apart from others of the execution that the engine may still know.
+std::string DockerSandbox::nameOf(const RunDir& run) const {
+    return fmt::format("aegis-{}-{}-{}", spec_.id.execution.str(), spec_.id.ordinal, run.name);
 }
 
 Status DockerSandbox::prepareContainer(Prepared& prepared) {
@@ -98,8 +125,7 @@ Status DockerSandbox::makeContainer(Prepared& prepared, const std::vector<OpenMo
                              .run = *prepared.run.dir,
                              .guest_dir = context_.guest_dir,
                              .host_cpus = context_.host_cpus};
-    const auto name = fmt::format("aegis-{}-{}-{}", spec_.id.execution.str(), spec_.id.ordinal,
-                                  prepared.run.dir->name);
+    const auto name = nameOf(*prepared.run.dir);
     // Until the engine has answered, the container may or may not exist, under this name.
     prepared.container = name;
     auto id = context_.engine.createContainer(name, containerConfig(plan),

@@ -67,6 +67,8 @@ class DockerSandbox final : public GuestSandbox {
 
     // In the pool.
     Status prepareContainer(Prepared& prepared);
+    std::string nameOf(const RunDir& run) const;
+    void afterwards(bool warm, const std::string& container, const std::string& name);
     bool takeWarm(Prepared& prepared, const std::vector<OpenMount>& mounts);
     Status makeContainer(Prepared& prepared, const std::vector<OpenMount>& mounts);
     Status finishContainer(const std::string& container, bool few, pid_t pid, const os::Fd& process,

@@ -337,6 +337,11 @@ Status Engine::startContainer(const std::string& id, Deadline deadline) {
     return response ? Status{} : Status{std::move(response.error())};
 }
 
+Status Engine::renameContainer(const std::string& id, const std::string& name, Deadline deadline) {
+    auto response = call("POST", containerPath(id, "/rename?name=" + name), nullptr, deadline);
+    return response ? Status{} : Status{std::move(response.error())};
+}
+
 Status Engine::killContainer(const std::string& id, Deadline deadline) {
     auto response = call("POST", containerPath(id, "/kill?signal=KILL"), nullptr, deadline);
     return response ? Status{} : Status{std::move(response.error())};

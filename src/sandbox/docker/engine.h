@@ -89,6 +89,7 @@ class Engine {
     Result<std::string> createContainer(const std::string& name, const json::Object& config,
                                         Deadline deadline);
     Status startContainer(const std::string& id, Deadline deadline);
+    Status renameContainer(const std::string& id, const std::string& name, Deadline deadline);
     Status killContainer(const std::string& id, Deadline deadline);
     /// With its anonymous volumes, by force. kNotFound counts as success.
     Status removeContainer(const std::string& id_or_name, Deadline deadline);
