@@ -34,7 +34,7 @@ set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PACKAGE_DEPENDS "libcurl4 (>= 7.88), libarchive13 (>= 3.6), e2fsprogs")
 string(APPEND CPACK_DEBIAN_PACKAGE_DEPENDS ", ca-certificates, init-system-helpers (>= 1.52)")
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "docker.io | docker-ce | podman-docker, mmdebstrap")
-set(CPACK_DEBIAN_PACKAGE_SUGGESTS "bash-completion, jq")
+set(CPACK_DEBIAN_PACKAGE_SUGGESTS "bash-completion, jq, uidmap")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 
 file(MAKE_DIRECTORY ${staged})
