@@ -1,6 +1,7 @@
 """What a container may and may not do: limits, mounts, volumes, the rights it runs with."""
 
 import json
+import os
 import re
 import subprocess
 import unittest
@@ -178,16 +179,24 @@ class Limits(Case):
         types = [e["type"] for e in self.node.events(record["id"])]
         self.assertIn("VolumeQuotaExceeded", types)
 
-    def test_a_full_volume_is_told_although_its_writer_cleans_up(self):
+    def test_a_full_volume_is_told_while_its_writer_runs(self):
+        """It ends when its file is gone, and the file goes when the event is there."""
         code = ("import os, time\ntry:\n with open('/workspace/f', 'wb', 0) as f:\n"
                 "  while True: f.write(b'x' * (1 << 20))\n"
                 "except OSError as e: print('stopped', e.errno)\n"
-                "time.sleep(0.5)\nos.unlink('/workspace/f')")
-        manifest = agent("tidy", volumes=[workspace(size_limit_mb=32)])
-        record = self.run_with(turns([python(code)], "ok"), manifest=manifest)
-        self.assertCompleted(record)
-        events = [e for e in self.node.events(record["id"]) if e["type"] == "VolumeQuotaExceeded"]
-        self.assertEqual([e["data"]["name"] for e in events], ["workspace"])
+                "while os.path.exists('/workspace/f'): time.sleep(0.01)")
+        self.say(turns([python(code)], "ok"))
+        self.node.deploy(agent("tidy", volumes=[workspace(size_limit_mb=32)]))
+        execution = self.node.execute("tidy")
+
+        def told():
+            return [e["data"] for e in self.node.events(execution)
+                    if e["type"] == "VolumeQuotaExceeded"]
+        full = wait_until(told, "the event")
+        self.assertEqual([d["name"] for d in full], ["workspace"])
+        os.unlink(f"{self.node.data_dir}/volumes/mnt/{full[0]['volume_id']}/f")
+        self.assertCompleted(self.node.wait(execution))
+        self.assertEqual(len(told()), 1)
 
 
 class Files(Case):
