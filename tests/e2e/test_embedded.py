@@ -69,7 +69,7 @@ class NoEngine(Case):
 
     def test_docker_is_refused(self):
         done = self.node.aegis("agent", "deploy", "-", stdin=example("pr-reviewer.yaml"))
-        self.assertNotEqual(done.code, 0)
+        self.assertEqual(done.code, 2, done)
         self.assertIn("/nonexistent/docker.sock", done.err)
         copy = example("pr-reviewer.yaml").replace("isolation: docker", "isolation: inherit")
         self.node.ok("agent", "deploy", "-", stdin=copy)

@@ -89,6 +89,13 @@ void imageWarning(Checked& checked, const std::string& image,
     }
 }
 
+/// What makes sandboxes or volumes cannot do so now: this node does not offer what the manifest asks
+/// for (ADR 13). "unreachable" would say that the daemon is away.
+Error notOffered(Error error) {
+    error.code = ErrorCode::kUnsupported;
+    return error;
+}
+
 json::Array warningsOf(const Checked& checked) {
     json::Array out;
     for (const auto& warning : checked.warnings) out.push_back(json::Value(warning));
@@ -111,12 +118,12 @@ Result<json::Value> LocalService::deploy(const Principal&, const std::vector<Man
         if (runtime == nullptr)
             return Error(ErrorCode::kUnsupported,
                          fmt::format("isolation {} is not available on this node", isolation));
-        if (auto available = runtime->available(); !available) return available.error();
+        if (auto available = runtime->available(); !available) return notOffered(available.error());
         AEGIS_TRY(auto image, agent::resolvedImage(manifest, facts));
         auto policy = std::string(agent::name(manifest.runtime.image_pull_policy));
         imageWarning(checked, image, runtime->checkImage(image, policy));
         if (!manifest.volumes.empty()) {
-            if (auto limits = p_.volumes.available(); !limits) return limits.error();
+            if (auto limits = p_.volumes.available(); !limits) return notOffered(limits.error());
         }
     }
     json::Array items;
