@@ -89,8 +89,8 @@ void imageWarning(Checked& checked, const std::string& image,
     }
 }
 
-/// What makes sandboxes or volumes cannot do so now: this node does not offer what the manifest asks
-/// for (ADR 13). "unreachable" would say that the daemon is away.
+/// What makes sandboxes or volumes cannot do so now: this node does not offer what the manifest
+/// asks for (ADR 13). "unreachable" would say that the daemon is away.
 Error notOffered(Error error) {
     error.code = ErrorCode::kUnsupported;
     return error;
