@@ -28,16 +28,21 @@ struct VolumeRecord {
     UtcTime created_at;
 };
 
-/// The rows of volumes, kept by the store. Calls block for one commit. Safe on any thread.
+/// The rows of volumes, kept by the store. Calls block for one commit, but for those that say
+/// "soon": these are written in the order of all calls, the journal's included, and not waited for;
+/// whoever reads meanwhile does not see it. Safe on any thread.
 class VolumeStore {
   public:
     virtual ~VolumeStore() = default;
     virtual Status put(const VolumeRecord& record) = 0;  ///< insert or replace
+    /// `done` is called once, on a thread of the store's, which it must not hold up.
+    virtual void putSoon(const VolumeRecord& record, std::function<void(const Status&)> done) = 0;
     virtual Result<VolumeRecord> get(const VolumeId& id) = 0;
     virtual Result<std::vector<VolumeRecord>> list() = 0;
     virtual Result<std::optional<VolumeRecord>> persistent(const AgentId& agent,
                                                            const std::string& name) = 0;
     virtual Status erase(const VolumeId& id) = 0;
+    virtual void eraseSoon(const VolumeId& id) = 0;
 };
 
 struct AttachRequest {

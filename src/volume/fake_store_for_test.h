@@ -1,6 +1,8 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
+#include <functional>
 #include <map>
 #include <mutex>
 
@@ -12,11 +14,8 @@ namespace aegis::volume {
 class FakeVolumeStore : public ports::VolumeStore {
   public:
     Status put(const ports::VolumeRecord& record) override {
-        std::lock_guard lock(mutex_);
-        ++puts;
-        if (refuse) return {ErrorCode::kStorageFull, "the store is full"};
-        rows_[record.id] = record;
-        return {};
+        writeWaiting();
+        return write(record);
     }
     Result<ports::VolumeRecord> get(const VolumeId& id) override {
         std::lock_guard lock(mutex_);
@@ -41,16 +40,60 @@ class FakeVolumeStore : public ports::VolumeStore {
         return std::nullopt;
     }
     Status erase(const VolumeId& id) override {
+        writeWaiting();
         std::lock_guard lock(mutex_);
         rows_.erase(id);
         return {};
     }
+    void putSoon(const ports::VolumeRecord& record,
+                 std::function<void(const Status&)> done) override {
+        soon([this, record, done = std::move(done)] { done(write(record)); });
+    }
+    void eraseSoon(const VolumeId& id) override {
+        soon([this, id] {
+            std::lock_guard lock(mutex_);
+            rows_.erase(id);
+        });
+    }
+    /// What was to be written soon is.
+    void writeWaiting() {
+        std::deque<std::function<void()>> waiting;
+        {
+            std::lock_guard lock(mutex_);
+            waiting.swap(waiting_);
+        }
+        for (auto& job : waiting)
+            job();
+    }
+
+    /// As if the daemon had died before.
+    void forgetWaiting() {
+        std::lock_guard lock(mutex_);
+        waiting_.clear();
+    }
 
     std::atomic<bool> refuse = false;
+    std::atomic<bool> slow = false;  ///< what is to be written soon waits for the next that is not
     std::atomic<int> puts = 0;
 
   private:
+    void soon(std::function<void()> job) {
+        {
+            std::lock_guard lock(mutex_);
+            waiting_.push_back(std::move(job));
+        }
+        if (!slow) writeWaiting();
+    }
+    Status write(const ports::VolumeRecord& record) {
+        std::lock_guard lock(mutex_);
+        ++puts;
+        if (refuse) return {ErrorCode::kStorageFull, "the store is full"};
+        rows_[record.id] = record;
+        return {};
+    }
+
     std::mutex mutex_;
+    std::deque<std::function<void()>> waiting_;
     std::map<VolumeId, ports::VolumeRecord> rows_;
 };
 

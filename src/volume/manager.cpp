@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -69,9 +70,34 @@ void VolumeManager::attach(ports::AttachRequest request, Deadline deadline,
     if (!queued) done(queueFull());
 }
 
+void VolumeManager::Unwritten::expect(const ExecutionId& execution) {
+    std::lock_guard lock(mutex_);
+    of_.try_emplace(execution);
+}
+
+void VolumeManager::Unwritten::refuse(const ExecutionId& execution, Error error) {
+    std::lock_guard lock(mutex_);
+    if (auto at = of_.find(execution); at != of_.end()) at->second = std::move(error);
+}
+
+std::optional<Error> VolumeManager::Unwritten::take(const ExecutionId& execution) {
+    std::lock_guard lock(mutex_);
+    auto at = of_.find(execution);
+    if (at == of_.end() || !at->second) return std::nullopt;
+    Error error = std::move(*at->second).within("a volume could not be recorded");
+    of_.erase(at);
+    return error;
+}
+
+void VolumeManager::Unwritten::forget(const ExecutionId& execution) {
+    std::lock_guard lock(mutex_);
+    of_.erase(execution);
+}
+
 /// Asked again for each sandbox of the execution: nothing to do but to look that all is there.
-std::optional<std::vector<AttachedVolume>> VolumeManager::attachedBefore(
+std::optional<Result<std::vector<AttachedVolume>>> VolumeManager::attachedBefore(
     const ExecutionId& execution) {
+    if (auto refused = unwritten_->take(execution)) return std::move(*refused);
     std::vector<AttachedVolume> attached;
     {
         std::lock_guard lock(users_mutex_);
@@ -103,6 +129,10 @@ Result<std::vector<AttachedVolume>> VolumeManager::attachAll(const ports::Attach
                             .source = layout_.mount(one->record.id)});
         made.push_back(std::move(*one));
     }
+    if (auto refused = unwritten_->take(request.execution)) {
+        undo(request.execution, made);
+        return std::move(*refused);
+    }
     for (const auto& one : made)
         watch_.add(request.execution, one.record, layout_.mount(one.record.id));
     std::lock_guard lock(users_mutex_);
@@ -123,11 +153,24 @@ Result<VolumeManager::Made> VolumeManager::attachOne(const ports::AttachRequest&
         made.record.mount_point = volume.mount_point;
         made.record.mounted = true;
         made.record.expires_at = {};
-        mounted = store_.put(made.record);
+        addUser(request.execution, made.record);
+        mounted = putRow(made);
     }
     if (mounted) return made;
     if (dropUser(made.record.id, request.execution)) putBack(made);
     return mounted.error();
+}
+
+/// That of a new ephemeral volume is not waited for: it is written before any event that tells of
+/// the volume, and an execution that is found again without one has none yet.
+Status VolumeManager::putRow(const Made& made) {
+    if (!made.created || !isEphemeral(made.record)) return store_.put(made.record);
+    const auto& execution = made.record.execution_id;
+    unwritten_->expect(execution);
+    store_.putSoon(made.record, [unwritten = unwritten_, execution](const Status& status) {
+        if (!status) unwritten->refuse(execution, status.error());
+    });
+    return {};
 }
 
 Status VolumeManager::mountFor(const ExecutionId& execution, Made& made) {
@@ -136,7 +179,7 @@ Status VolumeManager::mountFor(const ExecutionId& execution, Made& made) {
         return {ErrorCode::kNotFound, fmt::format("its image is missing ({})", image)};
     addUser(execution, made.record);
     auto target = layout_.mount(made.record.id);
-    AEGIS_CHECK(os::makeDirs(target));
+    if (::mkdir(target.c_str(), 0700) != 0 && errno != EEXIST) return errnoError(errno, target);
     AEGIS_TRY(bool mounted, os::isMountPoint(target));
     if (mounted && !made.created) return {};
     // A daemon was killed before it could write the row of what it had mounted here.
@@ -174,6 +217,7 @@ void VolumeManager::addUser(const ExecutionId& execution, const VolumeRecord& re
 /// True if nobody uses it any more.
 bool VolumeManager::dropUser(const VolumeId& id, const ExecutionId& execution) {
     watch_.remove(execution, id);
+    unwritten_->forget(execution);
     std::lock_guard lock(users_mutex_);
     attached_.erase(execution);
     auto at = users_.find(id);
@@ -194,6 +238,7 @@ Result<std::optional<VolumeRecord>> VolumeManager::find(const ports::AttachReque
         return store_.persistent(request.agent, volume.name);
     } else {
         id = ephemeralId(request.execution, volume.name);
+        if (auto used = inUseBy(*id, request.execution)) return used;
     }
     auto record = store_.get(*id);
     if (record) return std::optional(std::move(*record));
@@ -256,9 +301,17 @@ Status VolumeManager::checkRoom(std::uint64_t wanted_bytes) {
     room_checked_ = now;
     AEGIS_TRY(auto records, store_.list());
     std::uint64_t promised = wanted_bytes, used = 0;
+    std::set<VolumeId> known;
     for (const auto& record : records) {
+        known.insert(record.id);
         promised += record.size_limit_bytes;
         used += std::min(record.used_bytes, record.size_limit_bytes);
+    }
+    {
+        // Their rows are under way.
+        std::lock_guard lock(users_mutex_);
+        for (const auto& [id, users] : users_)
+            if (!known.contains(id)) promised += users.begin()->second.record.size_limit_bytes;
     }
     if (options_.max_total_bytes && promised > *options_.max_total_bytes)
         return {
@@ -309,11 +362,13 @@ Status VolumeManager::detachAll(const ExecutionId& execution, UtcTime ended_at, 
 Status VolumeManager::detachOne(const VolumeId& id, const ExecutionId& execution, UtcTime ended_at,
                                 Deadline deadline) {
     auto guard = locks_.lock(id);
+    auto used = inUseBy(id, execution);
     if (!dropUser(id, execution)) return {};
     auto record = store_.get(id);
-    if (!record)
-        return record.error().code == ErrorCode::kNotFound ? Status{} : Status{record.error()};
-    return release(std::move(*record), ended_at, deadline);
+    if (record) return release(std::move(*record), ended_at, deadline);
+    if (record.error().code != ErrorCode::kNotFound) return record.error();
+    // Its row may be under way.
+    return used ? release(std::move(*used), ended_at, deadline) : Status{};
 }
 
 /// Its lock is held and nobody uses it any more.
@@ -353,7 +408,9 @@ Status VolumeManager::removeSoon(const VolumeId& id) {
     // Shared: jobs are copied. Where the queue is full this thread closes it.
     auto held = std::make_shared<os::Fd>(std::move(root));
     static_cast<void>(closers_.submit([held = std::move(held)] {}));
-    return store_.erase(id);
+    // Where that fails a sweep finds the row without anything.
+    store_.eraseSoon(id);
+    return {};
 }
 
 // ---- what is there ----
@@ -408,6 +465,14 @@ Status VolumeManager::erase(const VolumeId& id) {
             fmt::format("volume {} is in use by execution {}", id.str(), record.execution_id.str()),
             "wait for the execution to end, or cancel it"};
     return remove(id, Deadline::never());
+}
+
+std::optional<VolumeRecord> VolumeManager::inUseBy(const VolumeId& id,
+                                                   const ExecutionId& execution) {
+    std::lock_guard lock(users_mutex_);
+    const auto at = users_.find(id);
+    if (at == users_.end() || !at->second.contains(execution)) return std::nullopt;
+    return at->second.at(execution).record;
 }
 
 bool VolumeManager::hasUsers(const VolumeId& id) {

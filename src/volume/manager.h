@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 
@@ -54,12 +55,29 @@ class VolumeManager : public ports::Volumes {
         os::Fd mount;  ///< detached; empty: still to be opened
     };
 
-    std::optional<std::vector<ports::AttachedVolume>> attachedBefore(const ExecutionId& execution);
+    /// Executions whose rows are to be written soon, and what became of those that could not be.
+    /// Shared with the store, which may say so when the manager is gone.
+    class Unwritten {
+      public:
+        void expect(const ExecutionId& execution);
+        void refuse(const ExecutionId& execution, Error error);
+        std::optional<Error> take(const ExecutionId& execution);
+        void forget(const ExecutionId& execution);
+
+      private:
+        std::mutex mutex_;
+        std::map<ExecutionId, std::optional<Error>> of_;
+    };
+
+    std::optional<Result<std::vector<ports::AttachedVolume>>> attachedBefore(
+        const ExecutionId& execution);
     Result<std::vector<ports::AttachedVolume>> attachAll(const ports::AttachRequest& request,
                                                          Deadline deadline);
     Result<Made> attachOne(const ports::AttachRequest& request, const agent::Volume& volume,
                            Deadline deadline);
     Status mountFor(const ExecutionId& execution, Made& made);
+    Status putRow(const Made& made);
+    std::optional<ports::VolumeRecord> inUseBy(const VolumeId& id, const ExecutionId& execution);
     void undo(const ExecutionId& execution, const std::vector<Made>& done);
     void putBack(const Made& made);
     void addUser(const ExecutionId& execution, const ports::VolumeRecord& record);
@@ -108,6 +126,7 @@ class VolumeManager : public ports::Volumes {
     std::map<VolumeId, std::map<ExecutionId, Use>> users_;
     /// What attach() said, under users_mutex_; only while it is a user of all of them.
     std::map<ExecutionId, std::vector<ports::AttachedVolume>> attached_;
+    const std::shared_ptr<Unwritten> unwritten_ = std::make_shared<Unwritten>();
 
     // Last: their threads use all of the above.
     FullWatch watch_;

@@ -65,6 +65,7 @@ bool VolumeManager::inUse(const ports::VolumeRecord& record, const std::set<Exec
     std::erase_if(at->second, [&](const auto& user) {
         const bool stale = !live.contains(user.first) && user.second.since.ns < oldest;
         if (stale) attached_.erase(user.first);
+        if (stale) unwritten_->forget(user.first);
         return stale;
     });
     if (!at->second.empty()) return true;
@@ -123,14 +124,22 @@ Status VolumeManager::sweepOrphans(const std::set<VolumeId>& known) {
 
 void VolumeManager::unmountAll(Deadline deadline) {
     ready_.stop();
-    auto records = store_.list();
-    if (!records) return;
-    for (const auto& record : *records) {
-        if (!record.mounted) continue;
-        auto guard = locks_.lock(record.id);
-        if (auto done = unmountImage(layout_.mount(record.id), deadline); !done)
+    std::set<VolumeId> mounted;
+    if (auto records = store_.list()) {
+        for (const auto& record : *records)
+            if (record.mounted) mounted.insert(record.id);
+    }
+    {
+        // The rows of some may be under way.
+        std::lock_guard lock(users_mutex_);
+        for (const auto& [id, users] : users_)
+            mounted.insert(id);
+    }
+    for (const auto& id : mounted) {
+        auto guard = locks_.lock(id);
+        if (auto done = unmountImage(layout_.mount(id), deadline); !done)
             log(LogLevel::kWarn, "a volume stays mounted",
-                {{"volume", record.id.str()}, {"error", done.error().message}});
+                {{"volume", id.str()}, {"error", done.error().message}});
     }
 }
 

@@ -1,6 +1,9 @@
 """Volumes come free at every kind of end, and nothing of them stays on the machine."""
 
+import contextlib
 import os
+import sqlite3
+import threading
 import unittest
 
 from case import Case
@@ -78,6 +81,56 @@ class Killed(Volumes):
         wait_until(lambda: loops(self.node.dir) == 0, "the device is gone", 20)
         wait_until(lambda: not self.node.mounts(), "the mount is gone", 20)
         self.assertEqual(self.node.run("held", timeout=60)["status"], "completed")
+        self.released()
+
+    def images(self):
+        names = os.listdir(os.path.join(self.node.data_dir, "volumes", "images"))
+        return {name.removesuffix(".img") for name in names if name.endswith(".img")}
+
+    def rows(self):
+        database = f"file:{self.node.data_dir}/aegis.db?mode=ro"
+        with contextlib.closing(sqlite3.connect(database, uri=True)) as db:
+            return {row[0] for row in db.execute("SELECT id FROM volumes")}
+
+    def kill_at_an_image(self):
+        """Starts an execution and kills the daemon when its volume's image is there."""
+        def kill():
+            while not self.images() and not stop.is_set():
+                pass
+            self.node.process.kill()
+        stop = threading.Event()
+        killer = threading.Thread(target=kill)
+        killer.start()
+        try:
+            with contextlib.suppress(OSError):
+                self.node.api("POST", "/v1/agents/early/execute", {"input": "{}"})
+            killer.join(30)
+        finally:
+            stop.set()
+        killer.join()
+        self.node.process.wait()
+
+    def test_between_an_image_and_its_row(self):
+        self.say(turns([python("open('/workspace/a', 'x').write('x')")], "ok"))
+        self.node.deploy(agent("early", volumes=[workspace(ttl_hours=0)]))
+        self.node.run("early")
+        wait_until(lambda: not self.images(), "the first one's volume is gone")
+        # The row follows at once: not every try comes between the two.
+        hits, tries = 0, 0
+        while hits < 3:
+            tries += 1
+            self.assertLess(tries, 60, "the row was always there before the daemon died")
+            self.kill_at_an_image()
+            images, rows = self.images(), self.rows()
+            self.assertEqual(len(images), 1)
+            hits += images.isdisjoint(rows)
+            self.node.start()
+            items = self.node.api("GET", "/v1/executions")[1]["items"]
+            record = self.node.wait(items[0]["id"])
+            self.assertCompleted(record)
+            self.assertEqual(record["iterations"][0]["tool_calls"][0]["exit_code"], 0, record)
+            wait_until(lambda: not self.images(), "the volume is gone")
+            self.assertEqual(self.node.api("GET", "/v1/volumes")[1]["items"], [])
         self.released()
 
 

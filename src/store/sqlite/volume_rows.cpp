@@ -26,20 +26,31 @@ ports::VolumeRecord readVolume(const Query& q) {
     return r;
 }
 
+Status write(Database& db, const ports::VolumeRecord& r) {
+    return db
+        .query("INSERT OR REPLACE INTO volumes (" AEGIS_VOLUME_COLUMNS
+               ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+        .bind(r.id.str(), r.name, r.agent_id.str(), r.storage_class, r.mount_point,
+              r.size_limit_bytes, r.used_bytes, r.execution_id.str(), r.mounted ? 1 : 0, r.ttl_ms,
+              r.expires_at.ms, r.created_at.ms)
+        .run();
+}
+
+Status removeRow(Database& db, const VolumeId& id) {
+    return db.query("DELETE FROM volumes WHERE id = ?").bind(id.str()).run();
+}
+
 }  // namespace
 
-Status SqliteVolumes::put(const ports::VolumeRecord& r) {
-    return writer_.run(
-        [&](Database& db) {
-            return db
-                .query("INSERT OR REPLACE INTO volumes (" AEGIS_VOLUME_COLUMNS
-                       ") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
-                .bind(r.id.str(), r.name, r.agent_id.str(), r.storage_class, r.mount_point,
-                      r.size_limit_bytes, r.used_bytes, r.execution_id.str(), r.mounted ? 1 : 0,
-                      r.ttl_ms, r.expires_at.ms, r.created_at.ms)
-                .run();
-        },
-        false);
+Status SqliteVolumes::put(const ports::VolumeRecord& record) {
+    return writer_.run([&](Database& db) { return write(db, record); }, false);
+}
+
+void SqliteVolumes::putSoon(const ports::VolumeRecord& record,
+                            std::function<void(const Status&)> done) {
+    writer_.submit({.work = [record](Database& db) { return write(db, record); },
+                    .done = std::move(done),
+                    .may_wait = true});
 }
 
 Result<ports::VolumeRecord> SqliteVolumes::get(const VolumeId& id) {
@@ -74,11 +85,12 @@ Result<std::optional<ports::VolumeRecord>> SqliteVolumes::persistent(const Agent
 }
 
 Status SqliteVolumes::erase(const VolumeId& id) {
-    return writer_.run(
-        [&](Database& db) {
-            return db.query("DELETE FROM volumes WHERE id = ?").bind(id.str()).run();
-        },
-        false);
+    return writer_.run([&](Database& db) { return removeRow(db, id); }, false);
+}
+
+void SqliteVolumes::eraseSoon(const VolumeId& id) {
+    writer_.submit(
+        {.work = [id](Database& db) { return removeRow(db, id); }, .done = {}, .may_wait = true});
 }
 
 }  // namespace aegis::store

@@ -12,6 +12,8 @@ class SqliteVolumes : public ports::VolumeStore {
     SqliteVolumes(Writer& writer, Readers& readers) : writer_(writer), readers_(readers) {}
 
     Status put(const ports::VolumeRecord& record) override;
+    void putSoon(const ports::VolumeRecord& record,
+                 std::function<void(const Status&)> done) override;
     Result<ports::VolumeRecord> get(const VolumeId& id) override;
     /// Oldest first.
     Result<std::vector<ports::VolumeRecord>> list() override;
@@ -19,6 +21,7 @@ class SqliteVolumes : public ports::VolumeStore {
                                                           const std::string& name) override;
     /// Repeatable: what is not there is erased.
     Status erase(const VolumeId& id) override;
+    void eraseSoon(const VolumeId& id) override;
 
   private:
     Writer& writer_;
