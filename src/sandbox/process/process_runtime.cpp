@@ -54,17 +54,16 @@ Status clearAll(const std::string& directory, const std::string& node) {
 }  // namespace
 
 struct ProcessRuntime::Impl {
-    Impl(const ProcessOptions& options, std::string sandbox_filter, std::string filter_of_templates,
-         std::string suffix, os::Fd guest_dir, ports::RootImages& images, RunDirs dirs)
+    Impl(const ProcessOptions& options, SeccompFilters all_filters, std::string suffix,
+         os::Fd guest_dir, ports::RootImages& images, RunDirs dirs)
         : node(options.node),
           guest_path(options.guest_dir),
           warm(options.warm),
-          filter(std::move(sandbox_filter)),
-          template_filter(std::move(filter_of_templates)),
+          filters(std::move(all_filters)),
           group_suffix(std::move(suffix)),
           delegation_file(options.delegation_file),
           refused(options.refused),
-          launcher(options.launcher_command, filter),
+          launcher(options.launcher_command, filters.sandbox),
           run_dirs(std::move(dirs)),
           sandboxes(reactor),
           context{static_cast<int>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN))),
@@ -90,7 +89,7 @@ struct ProcessRuntime::Impl {
     const NodeId node;
     const std::string guest_path;
     const WarmPool warm;
-    const std::string filter, template_filter;
+    const SeccompFilters filters;
     const std::string group_suffix;  // sets this daemon's templates apart from a dead one's
     const std::string delegation_file;
     const std::optional<Error> refused;
@@ -124,10 +123,9 @@ Status ProcessRuntime::Impl::openCgroups() {
     AEGIS_TRY(auto tree, openTree());
     cgroups = std::move(tree);
     context.cgroups = &*cgroups;
-    stems = std::make_unique<StemPool>(
-        TemplateContext{launcher, *cgroups, context.guest_dir, filter, template_filter, run_dirs,
-                        context.guest.listeners},
-        warm, group_suffix);
+    stems = std::make_unique<StemPool>(TemplateContext{launcher, *cgroups, context.guest_dir,
+                                                       filters, run_dirs, context.guest.listeners},
+                                       warm, group_suffix);
     context.stems = stems.get();
     return {};
 }
@@ -174,16 +172,15 @@ Result<std::unique_ptr<ProcessRuntime>> ProcessRuntime::create(ProcessOptions op
             return std::move(errnoError(errno, options.guest_dir + "/" + name))
                 .within("the guest's files are not complete");
     AEGIS_TRY(auto guest_dir, os::openFile(options.guest_dir, O_PATH | O_DIRECTORY));
-    AEGIS_TRY(auto filter, seccompFilter());
-    AEGIS_TRY(auto template_filter, templateFilter());
+    AEGIS_TRY(auto filters, seccompFilters());
     // Beside the other isolation's, which sweeps its own.
     AEGIS_TRY(auto dirs, RunDirs::open(options.node, random, options.run_base, "process"));
     if (auto kept = dirs.keepInMemory(); !kept)
         log(LogLevel::kDebug, "the sandboxes' sockets lie on a disk",
             {{"error", kept.error().message}});
-    return std::unique_ptr<ProcessRuntime>(new ProcessRuntime(
-        std::make_unique<Impl>(options, std::move(filter), std::move(template_filter),
-                               hexWord(random), std::move(guest_dir), images, std::move(dirs))));
+    return std::unique_ptr<ProcessRuntime>(
+        new ProcessRuntime(std::make_unique<Impl>(options, std::move(filters), hexWord(random),
+                                                  std::move(guest_dir), images, std::move(dirs))));
 }
 
 ProcessRuntime::ProcessRuntime(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

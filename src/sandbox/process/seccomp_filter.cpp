@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <memory>
@@ -60,14 +61,26 @@ Status addRules(scmp_filter_ctx context) {
     return {};
 }
 
+Status refuse(scmp_filter_ctx context, std::string_view name, int error) {
+    const int number = numberOf(name);
+    if (number < 0) return {};
+    return check(
+        ::seccomp_rule_add(context, SCMP_ACT_ERRNO(static_cast<unsigned>(error)), number, 0), name);
+}
+
+Status refuseAbsent(scmp_filter_ctx context) {
+    for (const auto name : absentSyscalls())
+        AEGIS_CHECK(refuse(context, name, ENOSYS));
+    return {};
+}
+
 template <class Rules>
-Result<std::string> makeFilter(Rules rules) {
-    const std::unique_ptr<void, void (*)(scmp_filter_ctx)> context(
-        ::seccomp_init(SCMP_ACT_ERRNO(EPERM)), ::seccomp_release);
+Result<std::string> makeFilter(std::uint32_t otherwise, Rules rules) {
+    const std::unique_ptr<void, void (*)(scmp_filter_ctx)> context(::seccomp_init(otherwise),
+                                                                   ::seccomp_release);
     if (!context) return {ErrorCode::kInternal, "seccomp filter: cannot be made"};
     // Older libraries only have the long list, which does the same.
     (void)::seccomp_attr_set(context.get(), SCMP_FLTATR_CTL_OPTIMIZE, kBinaryTree);
-    AEGIS_CHECK(addRules(context.get()));
     AEGIS_CHECK(rules(context.get()));
     const os::Fd file(::memfd_create("seccomp", MFD_CLOEXEC));
     if (!file) return errnoError(errno, "memfd_create");
@@ -79,19 +92,37 @@ Result<std::string> makeFilter(Rules rules) {
 }  // namespace
 
 Result<std::string> seccompFilter() {
-    return makeFilter([](scmp_filter_ctx context) -> Status {
-        for (const auto name : absentSyscalls()) {
-            const int number = numberOf(name);
-            if (number < 0) continue;
-            AEGIS_CHECK(
-                check(::seccomp_rule_add(context, SCMP_ACT_ERRNO(ENOSYS), number, 0), name));
-        }
-        return {};
+    return makeFilter(SCMP_ACT_ERRNO(EPERM), [](scmp_filter_ctx context) -> Status {
+        AEGIS_CHECK(addRules(context));
+        return refuseAbsent(context);
     });
 }
 
 Result<std::string> templateFilter() {
-    return makeFilter([](scmp_filter_ctx context) { return allow(context, kStemSyscalls); });
+    return makeFilter(SCMP_ACT_ERRNO(EPERM), [](scmp_filter_ctx context) -> Status {
+        AEGIS_CHECK(addRules(context));
+        return allow(context, kStemSyscalls);
+    });
+}
+
+Result<std::string> stemFilter() {
+    const auto allowed = allowedSyscalls();
+    const auto absent = absentSyscalls();
+    return makeFilter(SCMP_ACT_ALLOW, [&](scmp_filter_ctx context) -> Status {
+        for (const auto name : kStemSyscalls)
+            if (std::ranges::find(allowed, name) == allowed.end() &&
+                std::ranges::find(absent, name) == absent.end())
+                AEGIS_CHECK(refuse(context, name, EPERM));
+        return refuseAbsent(context);
+    });
+}
+
+Result<SeccompFilters> seccompFilters() {
+    SeccompFilters out;
+    AEGIS_TRY(out.sandbox, seccompFilter());
+    AEGIS_TRY(out.of_template, templateFilter());
+    AEGIS_TRY(out.stem, stemFilter());
+    return out;
 }
 
 }  // namespace aegis::sandbox

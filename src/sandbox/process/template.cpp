@@ -86,7 +86,7 @@ Status Template::launch(const ports::RootImage& image, Deadline deadline) {
     const ImageDefaults defaults{image.env, image.working_dir};
     spawn.argv = templateCommand();
     spawn.env = payloadEnv({}, defaults, 0, 0);
-    spawn.seccomp = context_.template_filter;
+    spawn.seccomp = context_.filters.of_template;
     std::vector<int> fds{image_tree.get(), bin.get(), pair.second.get()};
     std::vector<os::Fd> doors;
     AEGIS_CHECK(addEntrance(context_.cgroups, group_, spawn.entrance, fds, doors));
@@ -96,7 +96,7 @@ Status Template::launch(const ports::RootImage& image, Deadline deadline) {
     pidfd_ = std::move(child.pidfd);
     AEGIS_CHECK(expectReady(socket_.get(), deadline));
     AEGIS_CHECK(sendByte(socket_.get(), {}, deadline));
-    AEGIS_TRY(const auto configure, launch::encode(launch::Configure{context_.filter}));
+    AEGIS_TRY(const auto configure, launch::encode(launch::Configure{context_.filters.stem}));
     AEGIS_CHECK(os::sendWithFds(socket_.get(), configure, {}, deadline));
     AEGIS_CHECK(expectReady(socket_.get(), deadline));
     return {};

@@ -16,6 +16,7 @@
 #include "sandbox/common/ctl_channel.h"
 #include "sandbox/common/run.h"
 #include "sandbox/process/launcher.h"
+#include "sandbox/process/seccomp_filter.h"
 
 namespace aegis::sandbox {
 
@@ -55,8 +56,7 @@ struct TemplateContext {
     Launcher& launcher;
     const os::CgroupTree& cgroups;
     const os::Fd& guest_dir;
-    const std::string& filter;           ///< of sandboxes
-    const std::string& template_filter;  ///< seccomp_filter.h
+    const SeccompFilters& filters;
     RunDirs& run_dirs;
     const ports::GuestListenerFactory& listeners;
 };
