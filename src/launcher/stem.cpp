@@ -18,6 +18,7 @@
 #include "launcher/confine.h"
 #include "launcher/namespaces.h"
 #include "launcher/rootfs.h"
+#include "launcher/shared_text.h"
 #include "launcher/twin.h"
 #include "os/clock.h"
 #include "os/files.h"
@@ -197,6 +198,7 @@ Status serveTemplate(int socket, const ForkHooks& hooks) {
     while (true) {
         if (!rested && !os::waitReady(socket, POLLIN, inMs(kRestMs))) {
             hooks.at_rest();
+            AEGIS_CHECK(shareText());
             rested = true;
         }
         auto message = os::recvWithFds(socket, 1, 1, Deadline::never());

@@ -1,7 +1,9 @@
 #include <fcntl.h>
 #include <sys/statfs.h>
 
+#include <map>
 #include <set>
+#include <sstream>
 
 #include "sandbox/process/process_fixture_for_test.h"
 #include "text/json.h"
@@ -229,6 +231,61 @@ print(json.dumps([any(marks), sorted(map(int, os.listdir('/proc/self/fd')))[:-1]
         closeNow(id);
     }
     EXPECT_EQ(random.size(), 5U);
+}
+
+/// Of a process: each mapping of code, and how much of it is in memory.
+std::map<std::string, int> codeOf(const std::string& pid) {
+    std::istringstream in(os::readFile("/proc/" + pid + "/smaps", 1 << 20).value_or(""));
+    std::map<std::string, int> out;
+    std::string mapping;
+    for (std::string line; std::getline(in, line);) {
+        const bool begins = line.find('-') < line.find(' ');
+        if (begins) mapping = line.find(" r-xp ") != line.npos ? line : "";
+        if (!mapping.empty() && mapping.find('/') != mapping.npos && line.starts_with("Rss:"))
+            out[mapping] = std::stoi(line.substr(4));
+    }
+    return out;
+}
+
+TEST_P(WarmProcessRuntimeTest, ForksHaveTheCodeThatTheirTemplateHas) {
+    const auto pidIn = [&](const std::string& name, std::size_t which) -> std::string {
+        const auto file = hierarchyOf("memory") + "/aegis/" + node_.str() + "/" + name;
+        std::istringstream in(os::readFile(file + "/cgroup.procs", 4096).value_or(""));
+        std::set<int> pids;
+        for (int pid = 0; in >> pid;)
+            pids.insert(pid);
+        return pids.size() > which ? std::to_string(*std::next(pids.begin(), which)) : "";
+    };
+    // Once the template had time to prepare itself.
+    EXPECT_TRUE(eventually([&] {
+        const auto what = spec(kSleep);
+        runtime_->start(what, soon(), sink_);
+        const auto info = sink_.started(what.id).info;
+        if (!info) return false;
+        const auto all = allGroups();
+        const auto parent = std::ranges::find_if(
+            all, [](const auto& name) { return name.starts_with("template-"); });
+        const auto theirs = parent == all.end() ? codeOf("") : codeOf(pidIn(*parent, 0));
+        auto own = codeOf(pidIn(groupOf(info->name.substr(4)), 1));
+        closeNow(what.id);
+        return theirs.size() > 3 && std::ranges::all_of(theirs, [&](const auto& one) {
+                   return own.contains(one.first) && own[one.first] >= one.second;
+               });
+    }));
+}
+
+TEST_P(WarmProcessRuntimeTest, NothingIsBothCodeAndWritable) {
+    for (int i = 0; i < 3; ++i) {
+        const auto what = spec(
+            "import time; time.sleep(0.1)\n"  // the template is at rest, the next is forked later
+            "print([l for l in open('/proc/self/maps') if 'w' in l.split()[1] and "
+            "'x' in l.split()[1]], len([l for l in open('/proc/self/maps') if ' r-x' in l]) > 3)");
+        const auto id = what.id;
+        const auto fate = runToEnd(what);
+        ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
+        EXPECT_EQ(fate.exit->standard_output, "[] True\n") << fate.exit->standard_error;
+        closeNow(id);
+    }
 }
 
 TEST_P(WarmProcessRuntimeTest, ATemplateThatDiesIsReplacedAndItsSandboxesAreTold) {
