@@ -26,6 +26,8 @@ namespace launch = proto::launch;
 constexpr std::uint64_t kNamespaces =
     CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
 constexpr std::string_view kHostName = "aegis";
+constexpr const char* kChildTables = "/proc/sys/net/ipv4/tcp_child_ehash_entries";
+constexpr std::string_view kConnectionBuckets = "256";  // a page; more connections share them
 
 /// Where the ids below the guest's, the guest's, and those above it are outside.
 std::string idMap(uid_t below, uid_t guest, uid_t above) {
@@ -123,6 +125,13 @@ Status nameAndRaise() {
     request.ifr_flags = IFF_UP;
     if (::ioctl(fd.get(), SIOCSIFFLAGS, &request) != 0) return errnoError(errno, "loopback");
     return {};
+}
+
+Status shrinkConnectionTables() {
+    auto file = os::openFile(kChildTables, O_WRONLY);
+    if (!file && file.error().code == ErrorCode::kNotFound) return {};  // before Linux 6.1
+    if (!file) return std::move(file.error());
+    return os::writeAll(file->get(), kConnectionBuckets);
 }
 
 Status hideCgroups() {

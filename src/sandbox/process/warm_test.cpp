@@ -288,6 +288,17 @@ TEST_P(WarmProcessRuntimeTest, NothingIsBothCodeAndWritable) {
     }
 }
 
+TEST_P(WarmProcessRuntimeTest, EachHasATableOfConnectionsOfItsOwn) {
+    if (!fs::exists("/proc/sys/net/ipv4/tcp_child_ehash_entries")) GTEST_SKIP() << "Linux 6.1";
+    const auto what = spec("print(open('/proc/sys/net/ipv4/tcp_ehash_entries').read())");
+    const auto id = what.id;
+    const auto fate = runToEnd(what);
+    ASSERT_TRUE(fate.exit) << (fate.error ? fate.error->message : "timeout");
+    // The host's would be told as a negative number.
+    EXPECT_EQ(fate.exit->standard_output, "256\n\n") << fate.exit->standard_error;
+    closeNow(id);
+}
+
 TEST_P(WarmProcessRuntimeTest, ATemplateThatDiesIsReplacedAndItsSandboxesAreTold) {
     const auto what = spec(kSleep);
     runtime_->start(what, soon(), sink_);
