@@ -16,10 +16,9 @@ from node import AEGIS, Node, agent, wait_until, workspace
 BASE = "aegis/python:3.11"
 
 
-def build_image(tag, files=(), without=(), cmd=None, copies=(), nodes=(), trees=()):
+def build_image(tag, files=(), without=(), cmd=None, trees=()):
     """A small image without a build: the base image's files, less some, plus some, imported.
-    `copies`: (a file of the base image, the member that shall have its content too); `trees`:
-    (a directory of this machine, its name in the image)."""
+    `trees`: (a directory of this machine, its name in the image)."""
     container = subprocess.run(["docker", "create", BASE, "true"], capture_output=True, text=True,
                                check=True).stdout.strip()
     try:
@@ -34,12 +33,6 @@ def build_image(tag, files=(), without=(), cmd=None, copies=(), nodes=(), trees=
                     continue
                 data = old.extractfile(member).read() if member.isreg() else b""
                 new.addfile(member, io.BytesIO(data))
-                for original, copy in copies:
-                    if original == member.name:
-                        copy.size = len(data)
-                        new.addfile(copy, io.BytesIO(data))
-            for node in nodes:
-                new.addfile(node)
             for tree, name in trees:
                 new.add(tree, name)
             for name, text in files:
