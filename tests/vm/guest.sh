@@ -12,7 +12,7 @@ unit() {
     local name slow='*CpuIsHeldDown/*'
     for name in os/aegis_os_test sandbox/process/aegis_sandbox_process_test; do
         echo "== $name"
-        "build/src/$name" --gtest_brief=1 --gtest_filter="-$slow" || failed=1
+        "build/src/$name" --gtest_filter="-$slow" || failed=1
     done
 }
 
@@ -30,8 +30,6 @@ escape() {
     ip link add outside type dummy
     ip address add 192.0.2.2/24 dev outside
     ip link set outside up
-    # test_image is made with an engine's help.
-    [[ $# -gt 0 ]] || set -- test_{kernel,files,network,proxy,processes,floods}
     echo "== escape"
     python3 tests/escape/run.py --aegis build/aegis --isolation process "$@" || failed=1
 }
@@ -82,10 +80,29 @@ user() {
         "${service[@]/anna/berta}" -E AEGIS_TEST_LACKS "${run[@]}" test_user.Refused || failed=1
 }
 
+service() {
+    [[ $# -gt 0 ]] || set -- test_service
+    echo "== as the packaged service"
+    python3 tests/vm/run_as_user.py test_user.Unpacked "$@" || failed=1
+}
+
+# part NAME [TESTS...]: says how it went and how long it took.
+part() {
+    local began=$SECONDS before=$failed
+    failed=0
+    "$@"
+    if [[ $failed == 0 ]]; then echo "== $1 passed"; else echo "== $1 FAILED"; fi
+    echo "== $1 took $((SECONDS - began)) s"
+    [[ $before == 0 ]] || failed=1
+}
+
 uname -srv
 cat /sys/fs/cgroup/cgroup.controllers
 case $1 in
-all) build/aegis doctor; unit; e2e; user ;;
-*) "$@" ;;
+all)
+    build/aegis doctor
+    for name in unit e2e service user escape; do part $name; done
+    ;;
+*) part "$@" ;;
 esac
 exit $failed

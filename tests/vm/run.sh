@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 project=$PWD
 vm=$project/build/vm
-seconds=${AEGIS_VM_SECONDS:-3600}
+seconds=${AEGIS_VM_SECONDS:-10800}
 unit_tests=(os/aegis_os_test sandbox/process/aegis_sandbox_process_test)
 
 # Debian with what the binaries need (some of it loaded when used), kept for the next time.
@@ -27,8 +27,9 @@ libcurl4,libarchive13,openssl,iproute2,$libraries" bookworm "$vm/new.tar"
 copy_project() {
     local there=$1$project name
     mkdir -p "$there/build/src"
-    cp -a tests examples "$there/"
+    cp -a tests examples images "$there/"
     cp -a build/aegis build/share build/test-venv "$there/build/"
+    DESTDIR=$1 cmake --install build --prefix /usr >"$vm/install.log"
     for name in "${unit_tests[@]}" launcher/aegis_standalone_launcher; do
         mkdir -p "$there/build/src/${name%/*}"
         cp "build/src/$name" "$there/build/src/$name"
@@ -76,7 +77,8 @@ system_archive
 make_disk "$@"
 : >"$vm/job.log"
 timeout "$seconds" qemu-system-x86_64 -accel tcg,thread=multi,tb-size=1024 -cpu max -smp 2 -m 3072 \
-    -kernel "$vm/kernel" -initrd "$vm/initrd" -no-reboot -nic none -display none -monitor none \
+    -kernel "$vm/kernel" -initrd "$vm/initrd" -no-reboot -nic none -display none \
+    -monitor unix:build/vm/monitor,server,nowait \
     -append "root=/dev/vda rw console=ttyS0 panic=-1 quiet mitigations=off" \
     -drive "file=$vm/disk,if=virtio,format=raw,cache=unsafe" \
     -serial "file:$vm/console.log" -serial "file:$vm/job.log" || echo "the machine: exit $?"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs test_user.py as whoever it is started by: run_as_user.py NAME..."""
+"""Runs this folder's tests as whoever it is started by: run_as_user.py NAME..."""
 import os
 import sys
 

@@ -53,7 +53,12 @@ class Unpacked(Case):
         self.assertEqual(status, 201, answer)
 
 
-class Delegated(Case):
+class Busy(Case):
+    """An agent that is held down by its limits, and where that can be seen."""
+
+    def place(self):
+        return os.path.join(self.node.hierarchies()[0], "aegis", self.node.node_id())
+
     def busy(self):
         """An execution in mid command, and the directory of its cgroup."""
         self.say(turns([call("cmd.run", command="python", args=["-c", BUSY])], "done"))
@@ -64,9 +69,8 @@ class Delegated(Case):
     def held_down(self, but=None):
         """The directory of the one cgroup that has used up its processor time."""
         def found():
-            where = os.path.join(self.node.hierarchies()[0], "aegis", self.node.node_id())
             for name in self.node.groups():
-                group = os.path.join(where, name)
+                group = os.path.join(self.place(), name)
                 try:
                     if group != but and "nr_throttled 0" not in self.value(group, "cpu.stat"):
                         return group
@@ -80,6 +84,8 @@ class Delegated(Case):
         with open(os.path.join(group, name), encoding="ascii") as f:
             return f.read().strip()
 
+
+class Delegated(Busy):
     def gone(self):
         self.node.clean()
         wait_until(lambda: not owners() or self.node.templates(), "no process is left")
@@ -146,7 +152,7 @@ class Delegated(Case):
 
     def test_stop_leaves_nothing(self):
         execution, _ = self.busy()
-        place = os.path.join(self.node.hierarchies()[0], "aegis", self.node.node_id())
+        place = self.place()
         self.assertEqual(self.node.terminate(), 0)
         wait_until(lambda: not os.path.exists(place), "its cgroups are gone")
         wait_until(lambda: not owners(), "no process is left")
