@@ -85,7 +85,8 @@ std::vector<std::string> templateCommand() {
 
 Result<std::string> prepareMessage(const ImageDefaults& image) {
     proto::ctl::Prepare prepare;
-    prepare.command.argv = managedBootstrap(standby());
+    prepare.command.argv =
+        managedBootstrap(fmt::format("bootstrap.rehearse({}); ", kRehearsals) + standby());
     prepare.command.env = payloadEnv({}, image, 0, 0);
     prepare.command.cwd = "/";
     return proto::ctl::encode(proto::ctl::HostMessage(std::move(prepare)));

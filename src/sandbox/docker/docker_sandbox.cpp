@@ -101,16 +101,14 @@ bool DockerSandbox::takeWarm(Prepared& prepared, const std::vector<OpenMount>& m
     auto warm = context_.warm.take(*shape_);
     if (!warm) return false;
     auto ready = mounts.empty() ? Status{} : mountInto(warm->peer.pid, warm->peer.pidfd, mounts);
-    Run run;
-    run.dir = warm->run;
-    if (ready) ready = prepareRun(run);
+    if (ready) ready = prepareRun(warm->run);
     if (!ready) {
         log(LogLevel::kWarn, "a container that was started ahead cannot be used",
             {{"container", warm->id}, {"error", ready.error().message}});
         context_.warm.refuse(*shape_, std::move(*warm));
         return false;
     }
-    prepared.run = std::move(run);
+    prepared.run = std::move(warm->run);
     prepared.container = std::move(warm->id);
     prepared.peer = std::move(warm->peer);
     return true;

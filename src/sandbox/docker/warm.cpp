@@ -87,9 +87,9 @@ Result<WarmContainer> WarmContainers::make(const Shape& shape) {
 
 Status WarmContainers::start(const Shape& shape, WarmContainer& container) {
     const auto deadline = Deadline::in(os::systemClock().boot(), kMakeMs);
-    AEGIS_TRY(container.run, context_.run_dirs.create());
-    AEGIS_CHECK(writeHosts(container.run));
-    AEGIS_TRY(const auto listener, listenCtl(container.run.ctlSocket()));
+    AEGIS_CHECK(makeRun(container.run, context_.run_dirs, context_.listeners));
+    const auto& dir = *container.run.dir;
+    AEGIS_CHECK(writeHosts(dir));
     ports::SandboxSpec spec;
     spec.cpu_millicores = shape.cpu_millicores;
     spec.memory_bytes = shape.memory_bytes;
@@ -99,18 +99,21 @@ Status WarmContainers::start(const Shape& shape, WarmContainer& container) {
                              .node = context_.node,
                              .image = &shape.image,
                              .places = &shape.places,
-                             .run = container.run,
+                             .run = dir,
                              .guest_dir = context_.guest_dir,
                              .host_cpus = context_.host_cpus,
                              .ahead = true};
-    const auto name = fmt::format("aegis-warm-{}-{}", context_.node.str(), container.run.name);
+    const auto name = fmt::format("aegis-warm-{}-{}", context_.node.str(), dir.name);
     // Until the engine has answered, the container may or may not exist, under this name.
     container.id = name;
     AEGIS_TRY(container.id, context_.engine.createContainer(name, containerConfig(plan), deadline));
     AEGIS_CHECK(context_.engine.startContainer(container.id, deadline));
     AEGIS_TRY(const auto state, context_.engine.inspectContainer(container.id, deadline));
     const auto connected = Deadline::in(os::systemClock().boot(), kConnectMs);
-    AEGIS_TRY(container.peer, awaitFirstProcess(listener.get(), state.pid, connected));
+    AEGIS_TRY(container.peer,
+              awaitFirstProcess(container.run.listener.get(), state.pid, connected));
+    container.run.listener.reset();
+    AEGIS_TRY(container.peer.memory, watchMemory(container.peer.proc_cgroup));
     // Before any foreign code runs.
     if (shape.pids > 0 && shape.pids + 1 < kPidsToStart)
         AEGIS_CHECK(context_.engine.setPidsLimit(container.id, shape.pids + 1, deadline));
@@ -122,7 +125,8 @@ void WarmContainers::discard(WarmContainer container) {
     if (container.peer.pidfd) static_cast<void>(killProcess(container.peer.pidfd));
     Remains remains;
     remains.container = std::move(container.id);
-    if (!container.run.name.empty()) remains.run = std::move(container.run);
+    remains.run = std::move(container.run.dir);
+    remains.listener = std::move(container.run.guest_listener);
     context_.janitor.take(std::move(remains));
 }
 

@@ -13,7 +13,7 @@
 #include "ports/sandbox.h"
 #include "sandbox/common/ctl_channel.h"
 #include "sandbox/common/mounts.h"
-#include "sandbox/common/run_dir.h"
+#include "sandbox/common/run.h"
 #include "sandbox/docker/container_config.h"
 #include "sandbox/docker/engine.h"
 #include "sandbox/docker/janitor.h"
@@ -43,7 +43,7 @@ std::optional<Shape> shapeOf(const ports::SandboxSpec& spec, const ImageInfo& im
 /// waiting for its job. Nobody's so far.
 struct WarmContainer {
     std::string id;
-    RunDir run;
+    Run run;  ///< its sockets serve nobody yet
     CtlPeer peer;
 };
 
@@ -62,6 +62,7 @@ class WarmContainers {
         std::string guest_dir;
         int host_cpus = 1;
         Engine& engine;
+        ports::GuestListenerFactory listeners;
         RunDirs& run_dirs;
         Janitor& janitor;
     };

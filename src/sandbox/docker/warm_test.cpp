@@ -113,6 +113,25 @@ print(len([p for p in os.listdir('/proc') if p.isdigit()]))
         << warmed.exit->standard_error;
 }
 
+TEST_F(WarmDockerTest, ItsSocketsAndFilesAreThereBeforeItIsKnownWhose) {
+    const auto what = spec("print('ran')");
+    ASSERT_TRUE(runOne(what).exit);
+    closeNow(what.id);
+    warm();
+    const fs::path runs = dir_ + "/run/" + node_.str();
+    std::multiset<std::string> there;
+    ASSERT_TRUE(waitFor([&] {  // until that of the first is gone
+        there.clear();
+        std::error_code gone;
+        for (const auto& one : fs::directory_iterator(runs))
+            for (const auto& file : fs::directory_iterator(one, gone))
+                there.insert(file.path().filename());
+        return there.count("hosts") == 1;
+    }));
+    for (const char* name : {"api.sock", "stdout", "stderr"})
+        EXPECT_TRUE(there.contains(name)) << name;
+}
+
 TEST_F(WarmDockerTest, VolumesReachItAsGranted) {
     const auto volume = dir_ + "/volume";
     fs::create_directory(volume);
