@@ -78,7 +78,7 @@ unitTests unit build
 suite golden python3 tests/golden/run.py --aegis build/aegis
 suite e2e python3 tests/e2e/run.py --aegis build/aegis
 suite e2e-process python3 tests/e2e/run.py --aegis build/aegis --isolation process \
-    test_sandbox test_lifecycle test_embedded
+    test_sandbox test_lifecycle test_embedded test_startup test_warm
 suite escape python3 tests/escape/run.py --aegis build/aegis
 suite escape-process python3 tests/escape/run.py --aegis build/aegis --isolation process
 suite package python3 -B tests/package/run.py --build build

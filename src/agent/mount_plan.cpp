@@ -88,7 +88,9 @@ std::vector<std::string> pathsToCreate(const Manifest& manifest) {
 std::vector<std::string> offeredTools(const Manifest& manifest, const NodeFacts& facts) {
     auto plan = mountPlan(manifest);
     bool writable = std::ranges::any_of(plan, &MountGrant::writable);
-    bool network = manifest.security.network.mode != NetworkMode::kNone;
+    const NetworkSpec& net = manifest.security.network;
+    bool network = net.mode == NetworkMode::kDeny ||
+                   (net.mode == NetworkMode::kAllow && !net.allowlist.empty());
     auto canSucceed = [&](const std::string& tool) {
         if (isServerTool(tool, facts)) return true;
         if (!facts.tools.contains(tool)) return false;

@@ -146,6 +146,8 @@ TEST(OfferedTools, LeavesOutWhatCannotSucceed) {
     EXPECT_EQ(offered(m, node), "fs.read fs.write fs.edit fs.list fs.create_dir fs.delete cmd.run");
     m.security.network.mode = NetworkMode::kAllow;
     m.security.filesystem.write.emplace();
+    EXPECT_EQ(offered(m, node), "fs.read fs.list cmd.run");
+    m.security.network.allowlist = {"good.test"};
     EXPECT_EQ(offered(m, node), "fs.read fs.list cmd.run web.fetch");
     m.security.filesystem.read.emplace();
     EXPECT_EQ(offered(m, node), "cmd.run web.fetch");

@@ -120,7 +120,8 @@ constexpr std::string_view kRest = R"JSON({
     "properties": {
       "allow_private": {"$ref": "#/definitions/textList",
         "description": "Private addresses that may be reached."},
-      "max_response_bytes": {"$ref": "#/definitions/size", "description": "Of web.fetch."}}},
+      "max_response_bytes": {"$ref": "#/definitions/size",
+        "description": "In each direction of one connection."}}},
   "retention": {"type": ["object", "null"], "description": "What is deleted after a time.",
     "properties": {"executions": {"type": ["string", "integer", "null"],
       "description": "A duration, or 0: kept."}}},

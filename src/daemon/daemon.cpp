@@ -12,6 +12,7 @@
 #include "api/api_routes.h"
 #include "base/log.h"
 #include "daemon/health.h"
+#include "egress/fetcher.h"
 #include "egress/proxy.h"
 #include "guest_api/guest_routes.h"
 #include "image/root_store.h"
@@ -79,6 +80,7 @@ struct Daemon::Parts {
     std::unique_ptr<image::RootStore> images;
     std::unique_ptr<sandbox::DockerRuntime> docker;
     std::unique_ptr<sandbox::ProcessRuntime> process;
+    std::unique_ptr<egress::Fetcher> web;
     std::unique_ptr<tools::ToolTable> tools;
     std::unique_ptr<runner::Runner> runner;
     service::EventHub hub;
@@ -148,11 +150,12 @@ Status Daemon::Parts::makeAdapters() {
     AEGIS_TRY(curl, net::CurlMulti::create());
     AEGIS_TRY(models, models::makeRouter(config.llm, *curl, clock, random));
     AEGIS_TRY(acceptor, net::Acceptor::create());
-    tools::TableOptions table;
-    table.dispatcher_enabled = config.tools.dispatcher_enabled;
-    table.cmd.timeout_secs = config.tools.timeout_secs;
-    table.cmd.output_limit_bytes = config.tools.output_limit_bytes;
-    table.cmd.subcommand_allowlist = config.tools.subcommand_allowlist;
+    AEGIS_TRY(web, egress::Fetcher::create(
+                       {config.egress.allow_private, config.egress.max_response_bytes}));
+    tools::TableOptions table{config.tools.dispatcher_enabled,
+                              {config.tools.timeout_secs, config.tools.output_limit_bytes,
+                               config.tools.subcommand_allowlist},
+                              web.get()};
     tools = std::make_unique<tools::ToolTable>(
         table, std::vector<ports::Runtime*>{process.get(), docker.get()}, clock);
     return {};
@@ -208,11 +211,10 @@ agent::NodeFacts Daemon::Parts::currentFacts() {
 
 Status Daemon::Parts::listen() {
     const auto& config = options.config.server;
-    egress::ProxyOptions egress_options;
-    egress_options.allow_private = options.config.egress.allow_private;
-    egress_options.max_response_bytes = options.config.egress.max_response_bytes;
-    AEGIS_TRY(proxy, egress::Proxy::create(std::make_unique<egress::SystemResolver>(), *runner,
-                                           acceptor, std::move(egress_options)));
+    const auto& way_out = options.config.egress;
+    AEGIS_TRY(proxy,
+              egress::Proxy::create(std::make_unique<egress::SystemResolver>(), *runner, acceptor,
+                                    {way_out.allow_private, way_out.max_response_bytes}));
     AEGIS_TRY(streams, net::StreamHub::create());
     api::ApiOptions api_options{config.token, config.addr.isLoopback(), AEGIS_VERSION,
                                 [this] { return health->checks(); },

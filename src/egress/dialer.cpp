@@ -92,13 +92,14 @@ Result<os::Fd> connectTo(const IpAddress& address, std::uint16_t port, Deadline 
 
 }  // namespace
 
-SystemResolver::SystemResolver() : pool_(kResolverThreads, kResolverQueue) {}
-
 Result<std::vector<IpAddress>> SystemResolver::resolve(const std::string& name, Deadline deadline,
                                                        int cancel_fd) {
+    std::call_once(made_, [this] {
+        pool_ = std::make_unique<os::WorkerPool>(kResolverThreads, kResolverQueue);
+    });
     // shared_ptr: the pool's thread may come back after the deadline.
     auto question = std::make_shared<Question>();
-    bool taken = pool_.submit([question, name] {
+    bool taken = pool_->submit([question, name] {
         auto answer = lookUp(name);
         std::lock_guard lock(question->mutex);
         question->answer = std::move(answer);

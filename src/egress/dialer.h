@@ -1,5 +1,7 @@
 #pragma once
 
+#include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -21,15 +23,16 @@ class Resolver {
 };
 
 /// The host's own resolver, getaddrinfo(3), on a bounded pool: it cannot be interrupted, so whoever
-/// waits leaves at the deadline and the thread stays until it comes back.
+/// waits leaves at the deadline and the thread stays until it comes back. The pool is made when
+/// first needed.
 class SystemResolver : public Resolver {
   public:
-    SystemResolver();
     Result<std::vector<IpAddress>> resolve(const std::string& name, Deadline deadline,
                                            int cancel_fd) override;
 
   private:
-    os::WorkerPool pool_;
+    std::once_flag made_;
+    std::unique_ptr<os::WorkerPool> pool_;
 };
 
 struct Dialed {

@@ -3,10 +3,12 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <vector>
 
 #include "agent/manifest.h"
+#include "execution/event.h"
 #include "ports/models.h"
 #include "ports/sandbox.h"
 
@@ -17,6 +19,10 @@ struct ToolContext {
     SandboxId sandbox;
     /// Shared by every call of an execution; immutable.
     std::shared_ptr<const agent::Manifest> manifest;
+    /// The result is not wanted any more: a call that waits for others ends.
+    std::stop_token stop;
+    /// Told what was decided of a host that the call wants to reach. Any thread; never blocks.
+    std::function<void(execution::EgressDecided)> egress;
 };
 
 /// A command for the guest: the `dispatch` message less its id.
@@ -66,7 +72,7 @@ class Tools {
     /// Decides at once, without touching anything. Unknown tools, bad JSON, bad arguments are
     /// refusals.
     virtual ToolAdmission admit(const ToolContext& context, const ToolCall& call) const = 0;
-    /// Runs an admitted kRun call on a worker; `done` once, on that worker.
+    /// Runs an admitted kRun call; `done` once, on any thread, also the caller's.
     virtual void run(const ToolContext& context, const ToolCall& call, Deadline deadline,
                      std::function<void(ToolOutcome)> done) = 0;
     /// Turns a guest's answer into what the model is told. Quick.

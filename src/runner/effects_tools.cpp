@@ -17,7 +17,7 @@ BodyRef answerOf(const Actor& actor, const EffectKey& key) {
 }
 
 ports::ToolContext contextOf(const Actor& actor, int sandbox) {
-    return {{actor.context().id, sandbox}, actor.context().manifest};
+    return {{actor.context().id, sandbox}, actor.context().manifest, {}, {}};
 }
 
 void look(const std::shared_ptr<Actor>& actor, const EffectKey& key, const BodyRef& answer) {
@@ -78,7 +78,8 @@ std::function<void()> admitTool(const std::shared_ptr<Actor>& actor, const Effec
 std::function<void()> runTool(const std::shared_ptr<Actor>& actor, const EffectKey& key) {
     auto answer = answerOf(*actor, key);
     auto until = actor->state().iteration_deadline;
-    actor->deps().work([actor, key, answer, until] {
+    std::stop_source ending;
+    actor->deps().work([actor, key, answer, until, stop = ending.get_token()] {
         auto& deps = actor->deps();
         auto call = loadToolCall(deps, actor->context().id, answer, key.index);
         if (!call) {
@@ -90,13 +91,19 @@ std::function<void()> runTool(const std::shared_ptr<Actor>& actor, const EffectK
             return;
         }
         auto began = deps.clock.boot();
-        deps.tools.run(contextOf(*actor, key.sandbox), *call, deadlineAt(deps.clock, until),
+        auto context = contextOf(*actor, key.sandbox);
+        context.stop = stop;
+        // As many as the tool decides, so not by the lane that may drop them: before its result.
+        context.egress = [actor, sandbox = key.sandbox](EgressDecided data) {
+            actor->post(EgressNoted{sandbox, std::move(data)});
+        };
+        deps.tools.run(context, *call, deadlineAt(deps.clock, until),
                        [actor, key, began](ports::ToolOutcome outcome) {
                            auto ms = (actor->deps().clock.boot().ns - began.ns) / 1'000'000;
                            report(actor, key, std::move(outcome), ms);
                        });
     });
-    return [] {};
+    return [ending]() mutable { ending.request_stop(); };
 }
 
 }  // namespace aegis::runner

@@ -60,7 +60,9 @@ ToolTable::ToolTable(TableOptions options, std::vector<ports::Runtime*> runtimes
       runtimes_(std::move(runtimes)),
       clock_(clock),
       watchdog_(clock, os::Timers::AtEnd::kRun),
-      pool_(options_.workers, options_.max_queue, &becomeSandboxUser) {}
+      pool_(options_.workers, options_.max_queue, &becomeSandboxUser) {
+    if (options_.web != nullptr) web_.emplace(*options_.web);
+}
 
 Result<os::Fd> ToolTable::rootOf(const ports::SandboxId& id) const {
     Result<os::Fd> root = Error(ErrorCode::kNotFound, "the sandbox is not running");
@@ -76,6 +78,7 @@ std::vector<std::string> ToolTable::names() const {
     for (const auto& spec : FsTools::specs())
         all.push_back(spec.name);
     if (options_.dispatcher_enabled) all.emplace_back(kCmdRun);
+    if (web_) all.emplace_back(WebFetch::kName);
     return all;
 }
 
@@ -94,10 +97,13 @@ std::vector<ports::ToolSpec> ToolTable::offered(const agent::Manifest& manifest)
             specs.push_back(*spec);
         else if (name == kCmdRun)
             specs.push_back(CmdRun::spec());
+        else if (name == WebFetch::kName)
+            specs.push_back(WebFetch::spec());
     }
     auto cwd = agent::defaultCwd(manifest);
     for (auto& spec : specs)
-        spec.description += fmt::format(" Working directory: {}.", cwd);
+        if (spec.name != WebFetch::kName)
+            spec.description += fmt::format(" Working directory: {}.", cwd);
     return specs;
 }
 
@@ -111,11 +117,17 @@ ports::ToolAdmission ToolTable::admit(const ports::ToolContext& context,
                     text::shorten(text::escapeControl(call.name), 100),
                     available.empty() ? "none" : fmt::format("{}", fmt::join(available, ", "))));
     if (call.name == kCmdRun) return cmd_.admit(*context.manifest, call);
+    if (call.name == WebFetch::kName) return web_->admit(call);
     return FsTools::admit(*context.manifest, call);
 }
 
 void ToolTable::run(const ports::ToolContext& context, const ports::ToolCall& call,
                     Deadline deadline, std::function<void(ports::ToolOutcome)> done) {
+    if (call.name == WebFetch::kName && web_) {
+        auto own = Deadline::in(clock_.boot(), std::int64_t{1000} * options_.cmd.timeout_secs);
+        web_->run(context, call, deadline.earlier(own), std::move(done));
+        return;
+    }
     // Shared: see Job.
     auto job = std::make_shared<Job>();
     job->context = context;

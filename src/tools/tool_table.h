@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -9,12 +10,14 @@
 #include "os/worker_pool.h"
 #include "ports/tools.h"
 #include "tools/cmd/cmd_run.h"
+#include "tools/web/web_fetch.h"
 
 namespace aegis::tools {
 
 struct TableOptions {
     bool dispatcher_enabled = true;  ///< false: no cmd.run on this node
     CmdOptions cmd;
+    ports::Web* web = nullptr;  ///< outlives the table; none: no web.fetch on this node
     std::size_t workers = 8;
     std::size_t max_queue = 1024;
 };
@@ -49,6 +52,7 @@ class ToolTable : public ports::Tools, public ports::SandboxFiles {
 
     TableOptions options_;
     CmdRun cmd_;
+    std::optional<WebFetch> web_;
     const std::vector<ports::Runtime*> runtimes_;
     Clock& clock_;
     std::atomic<bool> stopping_ = false;

@@ -102,6 +102,35 @@ TEST_F(ToolTableTest, routesAdmissions) {
               "ls");
 }
 
+class NoWeb : public ports::Web {
+  public:
+    Status check(const std::string&) const override { return {}; }
+    void fetch(ports::WebRequest request,
+               std::function<void(Result<ports::WebAnswer>)> done) override {
+        left_ms = request.deadline.leftMs(os::systemClock().boot());
+        done(Error(ErrorCode::kPermissionDenied, "not in the allowlist"));
+    }
+    std::int64_t left_ms = 0;
+};
+
+TEST_F(ToolTableTest, fetchesWhereThereIsAWeb) {
+    NoWeb web;
+    TableOptions options;
+    options.web = &web;
+    ToolTable table(options, {&runtime_}, os::systemClock());
+    EXPECT_EQ(std::ranges::count(table.names(), "web.fetch"), 1);
+    auto call = ports::ToolCall{.name = "web.fetch", .arguments = R"({"url":"http://a.test/"})"};
+    EXPECT_EQ(table.admit(context_, call).verdict, Verdict::kRefused);  // network.mode is none
+    auto manifest = *context_.manifest;
+    manifest.security.network = {agent::NetworkMode::kAllow, {"b.test"}, {}};
+    context_.manifest = std::make_shared<const agent::Manifest>(manifest);
+    EXPECT_EQ(table.offered(manifest).back().name, "web.fetch");
+    EXPECT_EQ(table.admit(context_, call).verdict, Verdict::kRun);
+    EXPECT_EQ(run(table, call, in(900'000)).reason,
+              "web.fetch http://a.test/: not in the allowlist");
+    EXPECT_LE(web.left_ms, 60'000);
+}
+
 TEST_F(ToolTableTest, runsOnWorkersWithoutRights) {
     if (::geteuid() != 0) GTEST_SKIP() << "needs root";
     ToolTable table({}, {&runtime_}, os::systemClock());

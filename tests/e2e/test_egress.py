@@ -88,9 +88,10 @@ def own_address():
 
 
 class NodeWithHosts(Node):
-    """A node that resolves by a hosts file of its own."""
+    """A node that resolves by a hosts file of its own, and trusts who it is told to."""
 
     hosts = ""
+    trusts = "/etc/ssl/certs/ca-certificates.crt"
 
     def spawn(self):
         path = os.path.join(self.dir, "hosts")
@@ -98,10 +99,34 @@ class NodeWithHosts(Node):
             f.write("127.0.0.1 localhost\n" + self.hosts)
         with open(self.log_path, "ab") as log:
             self.process = subprocess.Popen(
-                ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', path,
+                ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /etc/hosts && mount --bind "$1" '
+                 '/etc/ssl/certs/ca-certificates.crt && shift && exec "$@"', path, self.trusts,
                  AEGIS, "--config", self.config_path, "daemon", "start"], env=self.env,
                 cwd=self.dir, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 start_new_session=True)
+
+
+def serve(case, address, handler, cert=None, key=None):
+    """Serves until the end of the test class; https if there is a certificate. The port."""
+    server = http.server.ThreadingHTTPServer((address, 0), handler)
+    server.daemon_threads = True
+    if cert:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(cert, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True,
+                                            do_handshake_on_connect=False)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    case.addClassCleanup(server.server_close)
+    case.addClassCleanup(server.shutdown)
+    return server.server_address[1]
+
+
+def serve_both(case):
+    """The ports of the class's `handler` at its `address`, without and with TLS."""
+    cert, key = (os.path.join(case.node.dir, n) for n in ("up.pem", "up.key"))
+    Authority(case.node.dir).issue(cert, key, "DNS:api.egress.test")
+    return (serve(case, case.address, case.handler),
+            serve(case, case.address, case.handler, cert, key))
 
 
 class Egress:
@@ -123,24 +148,8 @@ class Egress:
                           "169.254.169.254 meta.egress.test\n")
         if cls.isolation == "process":
             prepare(cls.node)
-        cls.plain, cls.tls = cls.serve(False), cls.serve(True)
+        cls.plain, cls.tls = serve_both(cls)
         cls.node.start()
-
-    @classmethod
-    def serve(cls, tls):
-        server = http.server.ThreadingHTTPServer((cls.address, 0), cls.handler)
-        server.daemon_threads = True
-        if tls:
-            cert, key = (os.path.join(cls.node.dir, n) for n in ("up.pem", "up.key"))
-            Authority(cls.node.dir).issue(cert, key, "DNS:api.egress.test")
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(cert, key)
-            server.socket = context.wrap_socket(server.socket, server_side=True,
-                                                do_handshake_on_connect=False)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        cls.addClassCleanup(server.server_close)
-        cls.addClassCleanup(server.shutdown)
-        return server.server_address[1]
 
     def probe(self, network, *probes):
         """(what each probe got, the egress events)."""

@@ -229,8 +229,7 @@ class Proxy(Escape):
     def setUpClass(cls):
         super().setUpClass()
         del Upstream.seen[:]
-        serve = test_egress.Egress.serve.__func__
-        cls.plain, cls.tls = serve(cls, False), serve(cls, True)
+        cls.plain, cls.tls = test_egress.serve_both(cls)
         cls.canary_reached = []
         canary = socket.create_server(("127.0.0.1", cls.plain))
         cls.addClassCleanup(canary.close)

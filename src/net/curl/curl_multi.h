@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "base/secret.h"
 #include "base/time.h"
+#include "os/fd.h"
 #include "wire/headers.h"
 
 /// Outgoing HTTP and HTTPS for the daemon, through libcurl. Kept apart from net so that the command
@@ -31,6 +32,10 @@ struct CurlRequest {
     Deadline deadline;
     std::uint64_t max_response_bytes = 8U << 20;  ///< of the body; kTooLarge beyond
     std::string proxy;                            ///< empty: none, whatever the environment says
+    /// Connected to `connection_to`: an address ("192.0.2.1", "[2001:db8::1]") and its port. The
+    /// request goes over it and over no other, no name is resolved, and it is closed after it.
+    os::Fd connection;
+    std::string connection_to;
 };
 
 struct CurlHead {
@@ -45,6 +50,7 @@ struct CurlResult {
     std::optional<Error> error;
     int http_status = 0;  ///< 0 if no head arrived
     wire::Headers headers;
+    std::uint64_t bytes = 0;  ///< of HTTP, in both directions
 };
 
 enum class OnDataVerdict : std::uint8_t {

@@ -98,6 +98,37 @@ TEST_F(CurlMultiTest, ReusesConnectionsAndIgnoresTheProxyOfTheEnvironment) {
     EXPECT_FALSE(first.empty());
 }
 
+TEST_F(CurlMultiTest, GoesOverTheConnectionItIsGivenAndNoOther) {
+    std::vector<std::string> peers;
+    auto server = serveOn([&](const Request& request, ResponseWriter& writer) {
+        peers.push_back(request.peer.address + " " + std::string(request.headers.get("Host")));
+        echo(request, writer);
+    });
+    for (int i = 0; i < 2; ++i) {
+        auto request = post(*server, "/");
+        request.url = "http://no-such-name.invalid/x";
+        request.connection = *os::connectTcp("127.0.0.1", server->port(), soon());
+        request.connection_to = "192.0.2.1:80";  // curl must not connect to it
+        auto outcome = perform(*curl_, std::move(request));
+        ASSERT_FALSE(outcome.result.error) << outcome.result.error->message;
+        EXPECT_EQ(outcome.body, "POST /x {}");
+        EXPECT_GT(outcome.result.bytes, outcome.body.size());
+    }
+    ASSERT_EQ(peers.size(), 2U);
+    EXPECT_NE(peers[0], peers[1]);
+    EXPECT_TRUE(peers[0].ends_with(" no-such-name.invalid")) << peers[0];
+}
+
+TEST_F(CurlMultiTest, AHeadHasALimit) {
+    auto server = serveOn([](const Request&, ResponseWriter& writer) {
+        wire::Headers headers;
+        for (int i = 0; i < 50; ++i)
+            headers.add("X-" + std::to_string(i), std::string(8000, 'h'));
+        (void)writer.send(200, headers, "body");
+    });
+    EXPECT_EQ(errorOf(post(*server, "/")), ErrorCode::kTooLarge);
+}
+
 TEST_F(CurlMultiTest, Errors) {
     auto server = serveOn([](const Request& request, ResponseWriter& writer) {
         if (request.path == "/silent") {
@@ -109,27 +140,25 @@ TEST_F(CurlMultiTest, Errors) {
         if (request.path == "/whole") (void)writer.end();
     });
     EXPECT_EQ(errorOf(post(*server, "/cut")), ErrorCode::kIo);
-    auto small = post(*server, "/whole");
-    small.max_response_bytes = 999;
-    EXPECT_EQ(errorOf(small), ErrorCode::kTooLarge);
-    auto slow = post(*server, "/silent");
-    slow.deadline = soon(50);
-    EXPECT_EQ(errorOf(slow), ErrorCode::kTimeout);
-    slow.deadline = soon(0);
-    EXPECT_EQ(errorOf(slow), ErrorCode::kTimeout);
-    auto bad = post(*server, "/whole");
-    bad.headers = {{"A", "b\r\nC: d"}};
-    EXPECT_EQ(errorOf(bad), ErrorCode::kInvalid);
-    bad = post(*server, "/whole");
-    bad.url = "file:///etc/passwd";
-    EXPECT_EQ(errorOf(bad), ErrorCode::kInvalid);
-    bad.url = "https://" + endpointOf(*server).str() + "/";
-    EXPECT_EQ(errorOf(bad), ErrorCode::kUnreachable);
+    auto changed = [&](const std::string& path, auto change) {
+        auto request = post(*server, path);
+        change(request);
+        return errorOf(std::move(request));
+    };
+    EXPECT_EQ(changed("/whole", [](auto& r) { r.max_response_bytes = 999; }), ErrorCode::kTooLarge);
+    EXPECT_EQ(changed("/silent", [](auto& r) { r.deadline = soon(50); }), ErrorCode::kTimeout);
+    EXPECT_EQ(changed("/silent", [](auto& r) { r.deadline = soon(0); }), ErrorCode::kTimeout);
+    EXPECT_EQ(changed("/whole", [](auto& r) { r.headers = {{"A", "b\r\nC: d"}}; }),
+              ErrorCode::kInvalid);
+    EXPECT_EQ(changed("/whole", [](auto& r) { r.url = "file:///etc/passwd"; }),
+              ErrorCode::kInvalid);
+    const auto secure = "https://" + endpointOf(*server).str() + "/";
+    EXPECT_EQ(changed("/whole", [&](auto& r) { r.url = secure; }), ErrorCode::kUnreachable);
     auto refused = post(*server, "/whole");
     server->stop(soon());
-    EXPECT_EQ(errorOf(refused), ErrorCode::kUnreachable);
-    refused.url = "http://no-such-host.invalid/";
-    EXPECT_EQ(errorOf(refused), ErrorCode::kUnreachable);
+    EXPECT_EQ(errorOf(std::move(refused)), ErrorCode::kUnreachable);
+    EXPECT_EQ(changed("/", [](auto& r) { r.url = "http://no-such-host.invalid/"; }),
+              ErrorCode::kUnreachable);
 }
 
 TEST_F(CurlMultiTest, DoesNotFollowRedirects) {

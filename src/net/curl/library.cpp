@@ -43,6 +43,12 @@ struct Loaded {
         find("curl_multi_info_read", f.multi_info_read);
         find("curl_slist_append", f.slist_append);
         find("curl_slist_free_all", f.slist_free_all);
+        find("curl_url", f.url);
+        find("curl_url_cleanup", f.url_cleanup);
+        find("curl_url_get", f.url_get);
+        find("curl_url_set", f.url_set);
+        find("curl_url_strerror", f.url_strerror);
+        find("curl_free", f.free);
     }
 };
 

@@ -27,6 +27,12 @@ struct CurlLibrary {
     decltype(&::curl_multi_info_read) multi_info_read;
     decltype(&::curl_slist_append) slist_append;
     decltype(&::curl_slist_free_all) slist_free_all;
+    decltype(&::curl_url) url;
+    decltype(&::curl_url_cleanup) url_cleanup;
+    decltype(&::curl_url_get) url_get;
+    decltype(&::curl_url_set) url_set;
+    decltype(&::curl_url_strerror) url_strerror;
+    decltype(&::curl_free) free;
 };
 
 /// Loads libcurl at the first call. Any thread. Null, and the reason, when it is not installed.

@@ -13,6 +13,8 @@ namespace aegis::net {
 namespace {
 
 constexpr std::size_t kMaxHeaders = 256;
+/// libcurl keeps all that comes.
+constexpr std::size_t kMaxHeadBytes = 256U << 10;
 
 /// What an error may show of a URL: a path or a query can hold a key.
 std::string originOf(const std::string& url) {
@@ -39,6 +41,7 @@ Transfer::~Transfer() {
     for (auto* h = headers_; h != nullptr; h = h->next)
         ::explicit_bzero(h->data, std::strlen(h->data));
     curl().slist_free_all(headers_);
+    curl().slist_free_all(connect_to_);
 }
 
 Status Transfer::addHeader(std::string_view name, std::string_view value) {
@@ -72,6 +75,36 @@ void Transfer::setBody() {
     }
     if (request_.method != "POST")
         curl().easy_setopt(e, CURLOPT_CUSTOMREQUEST, request_.method.c_str());
+}
+
+Status Transfer::pin() {
+    auto* e = easy();
+    connect_to_ = curl().slist_append(nullptr, fmt::format("::{}", request_.connection_to).c_str());
+    if (connect_to_ == nullptr) return {ErrorCode::kInternal, "out of memory"};
+    // An address, so that curl has nothing to resolve; TLS checks the URL's host all the same.
+    curl().easy_setopt(e, CURLOPT_CONNECT_TO, connect_to_);
+    curl().easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, &Transfer::onOpenSocket);
+    curl().easy_setopt(e, CURLOPT_OPENSOCKETDATA, this);
+    curl().easy_setopt(e, CURLOPT_SOCKOPTFUNCTION, &Transfer::onSocket);
+    // Not another's connection to that host, and no other's hereafter.
+    curl().easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
+    curl().easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
+    return {};
+}
+
+curl_socket_t Transfer::onOpenSocket(void* self, curlsocktype, curl_sockaddr*) {
+    // -1, CURL_SOCKET_BAD, the second time.
+    return static_cast<Transfer*>(self)->request_.connection.release();
+}
+
+int Transfer::onSocket(void*, curl_socket_t, curlsocktype) {
+    return CURL_SOCKOPT_ALREADY_CONNECTED;
+}
+
+std::uint64_t Transfer::bytes() const {
+    long sent = 0;
+    curl().easy_getinfo(easy(), CURLINFO_REQUEST_SIZE, &sent);
+    return received_ + head_bytes_ + static_cast<std::uint64_t>(std::max(sent, 0L));
 }
 
 Status Transfer::prepare() {
@@ -113,7 +146,7 @@ Status Transfer::prepare() {
     curl().easy_setopt(e, CURLOPT_HEADERFUNCTION, &Transfer::onHeader);
     curl().easy_setopt(e, CURLOPT_HEADERDATA, this);
     setBody();
-    return {};
+    return request_.connection ? pin() : Status();
 }
 
 std::size_t Transfer::onWrite(char* bytes, std::size_t size, std::size_t count, void* self) {
@@ -140,6 +173,11 @@ std::size_t Transfer::take(std::string_view chunk) {
 std::size_t Transfer::onHeader(char* bytes, std::size_t size, std::size_t count, void* self) {
     auto* transfer = static_cast<Transfer*>(self);
     if (transfer->muted_) return 0;
+    transfer->head_bytes_ += size * count;
+    if (transfer->head_bytes_ > kMaxHeadBytes) {
+        transfer->reason_ = Error(ErrorCode::kTooLarge, "the head of the answer is too large");
+        return 0;
+    }
     transfer->takeHeaderLine({bytes, size * count});
     return size * count;
 }
@@ -205,6 +243,7 @@ void Transfer::finish(CURLcode code) {
     if (code != CURLE_OK) result.error = errorOf(code);
     result.http_status = head_.status;
     result.headers = std::move(head_.headers);
+    if (easy_) result.bytes = bytes();
     muted_ = true;
     if (callbacks_.on_done) callbacks_.on_done(std::move(result));
 }

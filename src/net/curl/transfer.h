@@ -37,6 +37,10 @@ class Transfer {
     };
     static std::size_t onWrite(char* bytes, std::size_t size, std::size_t count, void* self);
     static std::size_t onHeader(char* bytes, std::size_t size, std::size_t count, void* self);
+    static curl_socket_t onOpenSocket(void* self, curlsocktype, curl_sockaddr*);
+    static int onSocket(void* self, curl_socket_t, curlsocktype);
+    Status pin();
+    std::uint64_t bytes() const;
     Status addHeader(std::string_view name, std::string_view value);
     void setBody();
     std::size_t take(std::string_view chunk);
@@ -48,10 +52,12 @@ class Transfer {
     CurlCallbacks callbacks_;
     std::unique_ptr<CURL, EasyDeleter> easy_;
     curl_slist* headers_ = nullptr;
+    curl_slist* connect_to_ = nullptr;
     std::array<char, CURL_ERROR_SIZE> message_{};
     CurlHead head_;
     bool head_told_ = false;
     std::uint64_t received_ = 0;
+    std::size_t head_bytes_ = 0;   ///< of all heads and trailers
     std::optional<Error> reason_;  ///< of our own abort
     bool muted_ = false;
 };
