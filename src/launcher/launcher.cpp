@@ -104,7 +104,7 @@ Status becomeTemplate(Order& order, int mapped, const launch::SpawnTemplate& spa
     AEGIS_CHECK(begin(order, mapped));
     AEGIS_CHECK(setLimits());
     AEGIS_CHECK(becomeOwner());
-    AEGIS_CHECK(shrinkConnectionTables());
+    shrinkConnectionTables();
     AEGIS_CHECK(enterTemplateRoot(std::move(order.root)));
     AEGIS_CHECK(os::writeAll(order.control.get(), {&launch::kReady, 1}));
     if (!awaitByte(order.control.get(), launch::kGo)) ::_exit(0);

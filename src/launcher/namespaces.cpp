@@ -27,7 +27,7 @@ constexpr std::uint64_t kNamespaces =
     CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS;
 constexpr std::string_view kHostName = "aegis";
 constexpr const char* kChildTables = "/proc/sys/net/ipv4/tcp_child_ehash_entries";
-constexpr std::string_view kConnectionBuckets = "256";  // a page; more connections share them
+constexpr std::string_view kConnectionBuckets = "256";  // a page
 
 /// Where the ids below the guest's, the guest's, and those above it are outside.
 std::string idMap(uid_t below, uid_t guest, uid_t above) {
@@ -127,11 +127,9 @@ Status nameAndRaise() {
     return {};
 }
 
-Status shrinkConnectionTables() {
-    auto file = os::openFile(kChildTables, O_WRONLY);
-    if (!file && file.error().code == ErrorCode::kNotFound) return {};  // before Linux 6.1
-    if (!file) return std::move(file.error());
-    return os::writeAll(file->get(), kConnectionBuckets);
+void shrinkConnectionTables() {
+    if (const auto file = os::openFile(kChildTables, O_WRONLY))
+        (void)os::writeAll(file->get(), kConnectionBuckets);
 }
 
 Status hideCgroups() {

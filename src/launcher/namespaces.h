@@ -50,8 +50,9 @@ Status nameAndRaise();
 
 /// In the owner of a network namespace: gives those that will be made from within it small tables
 /// of connections of their own. Else they share the host's, which is megabytes, and the kernel
-/// looks through all of it whenever one of them goes. Success where the kernel knows no such thing.
-Status shrinkConnectionTables();
+/// looks through all of it whenever one of them goes. Where that cannot be had (before Linux 6.1, a
+/// /proc that is read-only) they do: nothing but time depends on it.
+void shrinkConnectionTables();
 
 /// In the new process, once it is where it belongs: shows it its cgroup as the root of them all.
 Status hideCgroups();
