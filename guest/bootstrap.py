@@ -681,11 +681,12 @@ def take(job):
     return cwd
 
 
-def standby(fd, rename=None):
+def standby(fd, rename=None, unhurried=True):
     """Waits for the job that comes on this socket, then is what main() is for it: one datagram with
     working directory, prompt and environment, each but the last ended by a NUL; with it the
     descriptor of a stdin, if there is one. No job comes: nothing to do."""
-    rehearse()
+    if unhurried:
+        rehearse()
     sock = _socket.socket(fileno=fd)
     data, ancillary, _, _ = sock.recvmsg(MAX_JOB, _socket.CMSG_SPACE(4))
     sock.close()

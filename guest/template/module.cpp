@@ -5,7 +5,8 @@
 #include "launcher/stem.h"
 
 // The module _aegis_template: what turns an image's own interpreter into a template of sandboxes.
-// Its serve(socket, at_rest) returns in every payload that is forked and nowhere else.
+// Its serve(socket, at_rest) returns in every payload that is forked and nowhere else: whether that
+// has time to prepare itself.
 // Built for the stable ABI, with the C++ library inside, so that it loads in any image's Python
 // from 3.7 on whose C library is not older than this machine's; elsewhere the import fails, and
 // sandboxes of that image start their own interpreter.
@@ -25,12 +26,12 @@ PyObject* serve(PyObject*, PyObject* arguments) {
     if (PyArg_ParseTuple(arguments, "iO", &socket, &g_at_rest) == 0) return nullptr;
     const aegis::launcher::ForkHooks hooks{PyOS_BeforeFork, PyOS_AfterFork_Parent,
                                            PyOS_AfterFork_Child, callAtRest};
-    auto status = aegis::launcher::serveTemplate(socket, hooks);
-    if (!status) {
-        PyErr_SetString(PyExc_OSError, status.error().message.c_str());
+    const auto unhurried = aegis::launcher::serveTemplate(socket, hooks);
+    if (!unhurried) {
+        PyErr_SetString(PyExc_OSError, unhurried.error().message.c_str());
         return nullptr;
     }
-    Py_RETURN_NONE;
+    return PyBool_FromLong(*unhurried ? 1 : 0);
 }
 
 PyObject* rename(PyObject*, PyObject* argument) {

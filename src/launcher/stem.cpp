@@ -109,9 +109,10 @@ Status makeBase(int socket) {
     return os::writeAll(socket, {&launch::kReady, 1});
 }
 
-Status makeSandbox(int socket, const std::string& filter) {
+Status makeSandbox(int socket, const std::string& filter, bool& unhurried) {
     RootPlan plan;
     AEGIS_TRY(const auto finish, receiveFinish(socket, plan));
+    unhurried = finish.unhurried;
     AEGIS_CHECK(enterRootFromTemplate(std::move(plan)));
     AEGIS_CHECK(receiveMounts(socket, finish.mounts));
     AEGIS_CHECK(dropPrivileges());
@@ -154,16 +155,20 @@ void becomeInit(void* socket, pid_t payload, int until_exec) {
 }
 
 /// From a clone of the template to a sandbox. Returns in the payload, which keeps the interpreter's
-/// memory; this process becomes PID 1.
-void becomeSandbox(os::Fd socket, const std::string& filter, const ThreadRecord& thread) {
+/// memory, whether it has time; this process becomes PID 1.
+bool becomeSandbox(os::Fd socket, const std::string& filter, const ThreadRecord& thread) {
     // Beyond what makeEnds() uses.
     int high = ::fcntl(socket.get(), F_DUPFD_CLOEXEC, 2 * kOutOfTheWay);
     socket.reset(high);
     ::close(launch::kTemplateFd);
     auto status = high < 0 ? Status(errnoError(errno, "a stem's socket")) : makeBase(high);
-    if (status) status = makeSandbox(high, filter);
+    bool unhurried = true;
+    if (status) status = makeSandbox(high, filter, unhurried);
     if (status) status = forkTwin(thread, {&high, becomeInit});
-    if (status) return takeEnds();
+    if (status) {
+        takeEnds();
+        return unhurried;
+    }
     sayFailed(high, status.error());
     ::_exit(126);
 }
@@ -187,7 +192,7 @@ void reply(int socket, const Result<Clone>& made) {
 
 }  // namespace
 
-Status serveTemplate(int socket, const ForkHooks& hooks) {
+Result<bool> serveTemplate(int socket, const ForkHooks& hooks) {
     ::prctl(PR_SET_NAME, "aegis-template");
     const auto thread = threadRecord();
     // Stems are nobody's to wait for: whoever has the pidfd sees them end.
@@ -207,9 +212,9 @@ Status serveTemplate(int socket, const ForkHooks& hooks) {
         hooks.before();
         auto made = cloneIntoNamespaces(-1);
         if (made && made->pid == 0) {
-            becomeSandbox(std::move(message->fds[0]), filter, thread);
+            const bool unhurried = becomeSandbox(std::move(message->fds[0]), filter, thread);
             hooks.after_in_child();
-            return {};
+            return unhurried;
         }
         hooks.after_in_parent();
         reply(socket, made);

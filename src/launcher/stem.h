@@ -22,7 +22,8 @@ struct ForkHooks {
 
 /// Serves the daemon on `socket`. In the template it never returns, but for an error before it
 /// could serve; it outlives the daemon, as what came of it would end with it. It returns in a
-/// payload: the sandbox stands, PID 1 of it is ours, and its job comes on ctl::kJobFd.
-Status serveTemplate(int socket, const ForkHooks& hooks);
+/// payload: the sandbox stands, PID 1 of it is ours, and its job comes on ctl::kJobFd. True: there
+/// is time to prepare for that.
+Result<bool> serveTemplate(int socket, const ForkHooks& hooks);
 
 }  // namespace aegis::launcher

@@ -195,11 +195,12 @@ bool read(WireReader& in, MapStem& map) {
 void write(WireWriter& out, Writing& state, const Finish& finish) {
     out.integer(finish.tmp_bytes);
     write(out, state, finish.mounts);
+    flag(out, finish.unhurried);
 }
 
 bool read(WireReader& in, Finish& finish) {
     finish.tmp_bytes = in.integer<std::uint64_t>();
-    return read(in, finish.mounts);
+    return read(in, finish.mounts) && flag(in, finish.unhurried);
 }
 
 template <class Message>

@@ -115,6 +115,7 @@ struct StemMapped {
 struct Finish {
     std::uint64_t tmp_bytes = 0;
     std::vector<Mount> mounts;
+    bool unhurried = true;  ///< its payload may prepare itself before it looks for its job
     bool operator==(const Finish&) const = default;
 };
 inline constexpr std::size_t kFinishFds = 1;

@@ -37,13 +37,17 @@ TEST(Launch, MessagesComeBackAsTheyWere) {
     }
     EXPECT_EQ(fdCount(sample()), 9U);
     EXPECT_EQ(fdCount(templateSample()), 6U);
-    const Finish finish{1 << 20, sample().mounts};
-    auto bytes = encode(finish);
-    ASSERT_TRUE(bytes);
-    auto back = parseFinish(*bytes);
-    ASSERT_TRUE(back);
-    EXPECT_TRUE(*back == finish);
-    EXPECT_FALSE(parseRequest(*bytes)) << "it is for a stem, not for the launcher";
+    for (const bool unhurried : {false, true}) {
+        const Finish finish{1 << 20, sample().mounts, unhurried};
+        auto bytes = encode(finish);
+        ASSERT_TRUE(bytes);
+        auto back = parseFinish(*bytes);
+        ASSERT_TRUE(back);
+        EXPECT_TRUE(*back == finish);
+        EXPECT_FALSE(parseRequest(*bytes)) << "it is for a stem, not for the launcher";
+        bytes->back() = 2;
+        EXPECT_FALSE(parseFinish(*bytes));
+    }
 }
 
 TEST(Launch, EveryTruncationAndEveryTailIsRefused) {

@@ -78,8 +78,8 @@ std::vector<std::string> templateCommand() {
     // shared.
     return managedBootstrap(
         fmt::format("import gc, select, _aegis_template as t; gc.freeze(); "
-                    "t.serve({}, lambda: (bootstrap.rehearse({}), gc.freeze())); "
-                    "bootstrap.standby({}, t.rename)",
+                    "unhurried = t.serve({}, lambda: (bootstrap.rehearse({}), gc.freeze())); "
+                    "bootstrap.standby({}, t.rename, unhurried)",
                     proto::launch::kTemplateFd, kRehearsals, proto::ctl::kJobFd));
 }
 

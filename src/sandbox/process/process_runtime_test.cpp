@@ -383,6 +383,27 @@ TEST_P(ProcessRuntimeTest, ManyAtOnceAndOneAfterTheOther) {
     EXPECT_TRUE(eventually([&] { return groups().empty() && runDirsEmpty(); }));
 }
 
+TEST_P(ProcessRuntimeTest, BesideManyNoneTakesTimeForItself) {
+    if (!GetParam()) GTEST_SKIP() << "of forks";
+    const auto unhurried = [&] {
+        const auto what = spec("import sys; print(sys.unhurried)");
+        const auto fate = runToEnd(what);
+        closeNow(what.id);
+        return fate.exit ? fate.exit->standard_output : "no exit";
+    };
+    EXPECT_EQ(unhurried(), "True\n");
+    std::vector<ports::SandboxId> crowd;
+    for (unsigned i = 0; i < 2 * std::max(1U, std::thread::hardware_concurrency()); ++i) {
+        const auto one = spec(kSleep);
+        crowd.push_back(one.id);
+        runtime_->start(one, soon(), sink_);
+        ASSERT_TRUE(sink_.started(one.id).info);
+    }
+    EXPECT_EQ(unhurried(), "False\n");
+    for (const auto& id : crowd)
+        closeNow(id);
+}
+
 INSTANTIATE_TEST_SUITE_P(Sandboxes, ProcessRuntimeTest, ::testing::Bool(),
                          [](const auto& kind) { return kind.param ? "Forked" : "Fresh"; });
 

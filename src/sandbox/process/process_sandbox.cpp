@@ -26,6 +26,7 @@ namespace launch = proto::launch;
 
 constexpr std::int64_t kBuildMs = 10'000;
 constexpr std::int64_t kKillMs = 10'000;
+constexpr int kCrowdPerCpu = 2;
 constexpr std::size_t kIdBytes = 36;
 constexpr std::uint64_t kSafe = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 
@@ -117,7 +118,9 @@ ProcessSandbox::ProcessSandbox(ProcessContext& context, ports::SandboxSpec spec,
                                ports::SandboxSink& sink)
     : GuestSandbox(context.guest, std::move(spec), deadline, sink),
       context_(context),
-      group_(groupName(spec_.id)) {}
+      group_(groupName(spec_.id)) {
+    ++context_.alive;
+}
 
 // ---- in the pool ----
 
@@ -179,8 +182,10 @@ Status ProcessSandbox::order(Prepared& prepared, Stem& stem, const StemPool::Wis
     AEGIS_CHECK(prepareRun(prepared.run));
     if (stem.limits != limits.group) AEGIS_CHECK(context_.cgroups->limit(group_, limits.group));
     if (!stem.standing) {
-        AEGIS_CHECK(
-            finishStem(stem, prepared.run.dir->shared, {limits.tmp_bytes, places}, deadline));
+        // What it would do ahead costs the others' time, where processors do not wait for work.
+        const bool unhurried = context_.alive <= kCrowdPerCpu * context_.host_cpus;
+        AEGIS_CHECK(finishStem(stem, prepared.run.dir->shared,
+                               {limits.tmp_bytes, places, unhurried}, deadline));
     } else if (stem.standing->tmp_bytes != limits.tmp_bytes) {
         AEGIS_CHECK(resizeTmp(stem, limits.tmp_bytes));
     }

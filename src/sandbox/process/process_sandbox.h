@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -29,6 +30,7 @@ struct ProcessContext {
     StemPool* stems = nullptr;
     GuestContext guest;
     std::function<Status()> available;  ///< quick once it went well; blocks
+    std::atomic<int> alive = 0;         ///< sandboxes; beside many none takes time for itself
 };
 
 /// The mounts and the process of one sandbox, before it runs anything of a guest's. Its own end of
@@ -57,6 +59,7 @@ class ProcessSandbox final : public GuestSandbox {
   public:
     ProcessSandbox(ProcessContext& context, ports::SandboxSpec spec, Deadline deadline,
                    ports::SandboxSink& sink);
+    ~ProcessSandbox() override { --context_.alive; }
 
   protected:
     void prepare() override;
