@@ -196,7 +196,7 @@ struct Schedule {
     bool operator==(const Schedule&) const = default;
 };
 struct Advanced {
-    int warm_pool_size = 0;
+    std::optional<int> warm_pool_size;  ///< none: the node's own; 0: none are kept
     std::string bootstrap_path;  ///< absolute, in the image; empty: the managed one is injected
     std::string startup_script;
     bool operator==(const Advanced&) const = default;

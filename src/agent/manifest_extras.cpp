@@ -210,9 +210,12 @@ void readSchedule(const Node& node, std::optional<Schedule>& out, Context& conte
 
 void readAdvanced(const Node& node, Advanced& out, Context& context) {
     Reader r(node, "spec.advanced", context.problems, Reader::Unknown::kLenient);
-    if (r.integer("warm_pool_size", out.warm_pool_size, 0, kMaxWarmPool) && out.warm_pool_size > 0)
-        context.demand(capability::kWarmPool, r.path("warm_pool_size"), *r.get("warm_pool_size"),
-                       "a warm pool of one's own is");
+    if (int size = 0; r.integer("warm_pool_size", size, 0, kMaxWarmPool)) {
+        out.warm_pool_size = size;
+        if (size > 0)
+            context.demand(capability::kWarmPool, r.path("warm_pool_size"),
+                           *r.get("warm_pool_size"), "a warm pool of one's own is");
+    }
     readPath(r, "bootstrap_path", out.bootstrap_path);
     if (r.string("startup_script", out.startup_script) && !out.startup_script.empty())
         context.demand(capability::kStartupScript, r.path("startup_script"),

@@ -202,7 +202,8 @@ json::Object specToJson(const Manifest& manifest) {
                                        {"timezone", manifest.schedule->timezone},
                                        {"enabled", manifest.schedule->enabled}};
     json::Object advanced;
-    advanced["warm_pool_size"] = manifest.advanced.warm_pool_size;
+    if (manifest.advanced.warm_pool_size)
+        advanced["warm_pool_size"] = *manifest.advanced.warm_pool_size;
     putText(advanced, "bootstrap_path", manifest.advanced.bootstrap_path);
     putText(advanced, "startup_script", manifest.advanced.startup_script);
     out["advanced"] = std::move(advanced);

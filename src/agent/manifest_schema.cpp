@@ -295,7 +295,7 @@ constexpr std::string_view kSpec = R"JSON({
           "description": "false: it waits."}}},
     "advanced": {"type": ["object", "null"], "description": "Rarely needed.", "properties": {
       "warm_pool_size": {"type": ["integer", "null"], "minimum": 0, "maximum": 64,
-        "description": "Sandboxes kept ready."},
+        "description": "Sandboxes of its kind kept ready; the node limits it."},
       "bootstrap_path": {"type": ["string", "null"],
         "description": "The image's own bootstrap, an absolute path."},
       "startup_script": {"$ref": "#/definitions/textOrNull",

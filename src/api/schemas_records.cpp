@@ -239,7 +239,7 @@ constexpr std::array kObjectList{
     SchemaText{"ManifestVolumeSource", "volume_id text"},
     SchemaText{"ManifestSchedule", "cron text\n timezone text\n enabled bool"},
     SchemaText{"ManifestAdvanced",
-               "warm_pool_size int\n bootstrap_path? text\n startup_script? text"},
+               "warm_pool_size? int\n bootstrap_path? text\n startup_script? text"},
 };
 
 #undef AEGIS_AGENT_FIELDS

@@ -110,6 +110,7 @@ void readRuntime(const Node& node, RuntimeConfig& out, Context& context) {
     if (const Node* pool = r.get("warm_pool")) {
         Reader fields(*pool, "runtime.warm_pool", context.problems, Reader::Unknown::kLenient);
         fields.integer("size", out.warm_pool_size, 0, kMaxWarmPool);
+        fields.integer("max_size", out.warm_pool_max_size, 0, kMaxWarmPool);
         fields.duration("max_idle", out.warm_pool_max_idle_ms, kAnyDuration);
         fields.finish();
     }

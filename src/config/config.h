@@ -50,6 +50,7 @@ struct RuntimeConfig {
         {"python", {{"3.11", "aegis/python:3.11"}}}};
     int max_concurrent_executions = 64;
     int warm_pool_size = 2;
+    int warm_pool_max_size = 8;  ///< the most that a manifest can ask for
     std::int64_t warm_pool_max_idle_ms = 600'000;
 };
 

@@ -92,6 +92,7 @@ json::Object toJson(const RuntimeConfig& runtime) {
             {"images", std::move(images)},
             {"max_concurrent_executions", runtime.max_concurrent_executions},
             {"warm_pool", json::Object{{"size", runtime.warm_pool_size},
+                                       {"max_size", runtime.warm_pool_max_size},
                                        {"max_idle", durationText(runtime.warm_pool_max_idle_ms)}}}};
 }
 

@@ -58,6 +58,8 @@ constexpr std::string_view kRuntime = R"JSON({
     "warm_pool": {"type": ["object", "null"], "description": "Sandboxes kept ready.",
       "properties": {
         "size": {"$ref": "#/definitions/whole", "default": 2, "description": "How many."},
+        "max_size": {"$ref": "#/definitions/whole", "default": 8,
+          "description": "The most that a manifest can ask for."},
         "max_idle": {"$ref": "#/definitions/duration", "default": "10m",
           "description": "How long one is kept."}}}}
 })JSON";

@@ -120,8 +120,12 @@ Status Daemon::Parts::makeAdapters() {
     docker_options.node = node;
     docker_options.docker_host = config.runtime.docker_host;
     docker_options.guest_dir = options.installation.guest_dir;
-    docker_options.warm_size = static_cast<std::size_t>(config.runtime.warm_pool_size);
-    docker_options.warm_max_idle_ms = config.runtime.warm_pool_max_idle_ms;
+    sandbox::WarmPool warm{static_cast<std::size_t>(config.runtime.warm_pool_size),
+                           config.runtime.warm_pool_max_idle_ms,
+                           static_cast<std::size_t>(config.runtime.warm_pool_max_size)};
+    docker_options.warm_size = warm.size;
+    docker_options.warm_max_idle_ms = warm.max_idle_ms;
+    docker_options.warm_max_size = warm.max_size;
     docker_options.listeners =
         [this](const std::string& path) -> Result<std::unique_ptr<ports::GuestListener>> {
         AEGIS_TRY(auto listener, guests->listen(path));
@@ -136,8 +140,7 @@ Status Daemon::Parts::makeAdapters() {
     process_options.guest_dir = options.installation.guest_dir;
     process_options.listeners = docker_options.listeners;
     process_options.launcher_command = {"/proc/self/exe", "launcher"};
-    process_options.warm = {static_cast<std::size_t>(config.runtime.warm_pool_size),
-                            config.runtime.warm_pool_max_idle_ms};
+    process_options.warm = warm;
     process_options.refused = options.no_sandboxes;
     process_options.delegation_file = options.data_dir + "/delegated_cgroup";
     AEGIS_TRY(process,
@@ -282,11 +285,8 @@ json::Object Daemon::Parts::status() const {
 }
 
 telemetry::NodeState Daemon::Parts::stateNow() {
-    telemetry::NodeState now;
-    now.running = runner->running();
-    now.pending = runner->queued();
-    now.streams = streams->size();
-    now.connections = server->connections();
+    telemetry::NodeState now{runner->running(), runner->queued(), streams->size(),
+                             server->connections()};
     if (unix_server) now.connections += unix_server->connections();
     now.ready = std::ranges::all_of(
         health->checks(), [](const api::HealthCheck& check) { return check.problem.empty(); });

@@ -72,17 +72,19 @@ class Stock {
         return sum;
     }
 
-    /// Has made what is missing of this kind, for those who come next. Does not wait for it.
-    void restock(const Kind& kind) {
+    /// Has made what is missing of this kind, for those who come next. Does not wait for it. `each`
+    /// takes the place of the limit.
+    void restock(const Kind& kind, std::optional<std::size_t> each = {}) {
+        const auto wanted = each.value_or(limits_.each);
         std::deque<Thing> evicted;
         {
             std::lock_guard lock(mutex_);
-            if (stopped_ || limits_.each == 0) return;
+            if (stopped_ || wanted == 0) return;
             if (!shelves_.contains(kind) && shelves_.size() >= limits_.kinds)
                 evicted = removeOldest();
             auto& shelf = shelves_[kind];
             shelf.asked = systemClock().boot();
-            while (shelf.things.size() + shelf.making < limits_.each &&
+            while (shelf.things.size() + shelf.making < wanted &&
                    pool_.submit([this, kind] { makeOne(kind); }))
                 ++shelf.making;
         }

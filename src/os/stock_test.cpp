@@ -50,6 +50,21 @@ class StockTest : public ::testing::Test {
     std::unique_ptr<Numbers> stock_;
 };
 
+TEST_F(StockTest, ANumberOfItsOwnMayBeAskedForOfAKind) {
+    open({.each = 1, .kinds = 3, .idle_ms = 60'000});
+    stock_->restock("a", 3);
+    stock_->restock("b", 0);
+    stock_->restock("c");
+    EXPECT_TRUE(waitFor([&] { return stock_->size() == 4; }));
+    EXPECT_FALSE(stock_->take("b"));
+    stock_->restock("a", 3);
+    EXPECT_EQ(made_, 4);
+    open({.each = 0, .kinds = 3, .idle_ms = 60'000});
+    stock_->restock("a");
+    stock_->restock("a", 2);
+    EXPECT_TRUE(waitFor([&] { return stock_->size() == 2; }));
+}
+
 TEST_F(StockTest, MakesWhatIsMissingAndGivesEachOnce) {
     open({.each = 2, .kinds = 2, .idle_ms = 60'000});
     EXPECT_FALSE(stock_->take("a"));

@@ -51,7 +51,8 @@ struct SandboxSpec {
     int pids = 0;
     std::map<std::string, std::string> env;  ///< on top of the image's; the AEGIS_ ones included
     std::string cwd;
-    std::string bootstrap_path;                 ///< in the image; empty: the injected one
+    std::string bootstrap_path;     ///< in the image; empty: the injected one
+    std::optional<int> keep_ready;  ///< sandboxes of this kind; none: as many as of others
     std::shared_ptr<const std::string> prompt;  ///< shared with the journal's body cache
 };
 

@@ -150,6 +150,7 @@ ports::SandboxSpec specOf(const ExecutionContext& context, const State& state, i
     spec.env["ANTHROPIC_API_KEY"] = "aegis-placeholder";
     spec.cwd = agent::defaultCwd(manifest);
     spec.bootstrap_path = manifest.advanced.bootstrap_path;
+    spec.keep_ready = manifest.advanced.warm_pool_size;
     return spec;
 }
 

@@ -8,16 +8,21 @@ from model import call, python, tool_results, turns
 from node import ISOLATION, agent, wait_until, workspace
 
 
+def waiting(node):
+    """Short ids of the node's containers that were started ahead."""
+    done = subprocess.run(["docker", "ps", "-q", "--filter", "label=aegis.warm=1", "--filter",
+                           f"label=aegis.node={node.node_id()}"],
+                          capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
 @unittest.skipIf(ISOLATION != "docker", "of the engine's containers")
 class Warm(Case):
     config = {"runtime": {"warm_pool": {"size": 1}}}
 
     def idle(self):
         """Short ids of the containers that wait, with Python up."""
-        done = subprocess.run(["docker", "ps", "-q", "--filter", "label=aegis.warm=1", "--filter",
-                               f"label=aegis.node={self.node.node_id()}"],
-                              capture_output=True, text=True, check=True)
-        return {c for c in done.stdout.split() if self.python_is_up(c)}
+        return {c for c in waiting(self.node) if self.python_is_up(c)}
 
     def python_is_up(self, container):
         top = subprocess.run(["docker", "top", container, "-eo", "pid,comm"], capture_output=True,
@@ -98,6 +103,38 @@ class Warm(Case):
         self.assertEqual(self.node.sockets(), [])
         self.assertEqual(self.node.mounts(), [])
         self.node.start()
+
+
+class KeptReady(Case):
+    """What a manifest's advanced.warm_pool_size makes of the node's own number."""
+
+    config = {"runtime": {"warm_pool": {"size": 1, "max_size": 3}}}
+
+    def ready(self):
+        if ISOLATION == "process":
+            return len({e.name for e in self.node.group_entries()
+                        if e.name.startswith("stem-") and self.node.waits(e)})
+        return len(waiting(self.node))
+
+    def run_kind(self, number, wish, expected):
+        """One execution of an agent that differs from the others in where its volume is."""
+        advanced = {} if wish is None else {"warm_pool_size": wish}
+        name = f"kind-{number}"
+        record = self.run_with(turns("ok"), manifest=agent(
+            name, advanced=advanced, volumes=[workspace(mount_point=f"/w{number}")]))
+        self.assertCompleted(record)
+        wait_until(lambda: self.ready() == expected, f"{expected} wait after {name}")
+
+    def test_as_many_as_are_asked_for(self):
+        self.run_kind(1, 2, 2)
+        self.run_kind(2, None, 3)
+        self.run_kind(3, 60, 6)
+        self.run_kind(4, 0, 6)
+        # Another number from the next execution on; what waits is used up first.
+        self.run_kind(3, 0, 5)
+        self.run_kind(1, 2, 5)
+        shown = self.node.ok("agent", "get", "kind-1", "-o", "json").json()
+        self.assertEqual(shown["manifest"]["spec"]["advanced"], {"warm_pool_size": 2})
 
 
 if __name__ == "__main__":

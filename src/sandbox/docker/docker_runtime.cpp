@@ -66,7 +66,7 @@ struct DockerRuntime::Impl {
           run_dirs(std::move(dirs)),
           pool(options.threads, kMaxQueue),
           janitor(engine),
-          warm({options.warm_size, options.warm_max_idle_ms},
+          warm({options.warm_size, options.warm_max_idle_ms, options.warm_max_size},
                {options.node, options.guest_dir, hostCpus(), engine, options.listeners, run_dirs,
                 janitor}),
           sandboxes(reactor),

@@ -21,6 +21,7 @@ struct DockerOptions {
     std::size_t threads = 8;    ///< for calls of the engine
     std::size_t warm_size = 0;  ///< containers started ahead, of each shape; 0: none
     std::int64_t warm_max_idle_ms = 600'000;
+    std::size_t warm_max_size = 0;  ///< of what a specification asks for another number of
 };
 
 /// The Runtime over Docker Engine's API on its unix socket: one fresh container per sandbox,

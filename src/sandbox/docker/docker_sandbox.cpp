@@ -61,9 +61,10 @@ void DockerSandbox::prepare() {
 
 /// What would slow this one down before it works.
 void DockerSandbox::afterwards(bool warm, const std::string& container, const std::string& name) {
-    const auto job = [&context = context_, shape = shape_, warm, container, name] {
+    const auto job = [&context = context_, shape = shape_, keep = spec_.keep_ready, warm, container,
+                      name] {
         if (warm) showWhose(context.engine, container, name);
-        if (shape) context.warm.restock(*shape);
+        if (shape) context.warm.restock(*shape, keep);
     };
     if (!warm) return job();  // the engine has just done as much for this one
     context_.guest.reactor.post([&guest = context_.guest, job] {

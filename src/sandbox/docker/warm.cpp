@@ -52,7 +52,8 @@ std::optional<Shape> shapeOf(const ports::SandboxSpec& spec, const ImageInfo& im
 
 WarmContainers::WarmContainers(WarmOptions options, Context context)
     : context_(std::move(context)),
-      offered_(options.size > 0),
+      max_size_(options.max_size),
+      offered_(options.size > 0 || options.max_size > 0),
       stock_({options.size, kShapes, options.max_idle_ms},
              {[this](const Shape& shape) { return make(shape); },
               [this](WarmContainer container) { discard(std::move(container)); },
@@ -60,12 +61,14 @@ WarmContainers::WarmContainers(WarmOptions options, Context context)
 
 std::optional<WarmContainer> WarmContainers::take(const Shape& shape) { return stock_.take(shape); }
 
-void WarmContainers::restock(const Shape& shape) {
+void WarmContainers::restock(const Shape& shape, std::optional<int> keep) {
     {
         std::lock_guard lock(mutex_);
         if (unfit_.contains(shape)) return;
     }
-    stock_.restock(shape);
+    std::optional<std::size_t> each;
+    if (keep) each = std::min(static_cast<std::size_t>(*keep), max_size_);
+    stock_.restock(shape, each);
 }
 
 void WarmContainers::refuse(const Shape& shape, WarmContainer container) {

@@ -34,8 +34,8 @@ struct Shape {
     bool operator==(const Shape& other) const { return (*this <=> other) == 0; }
 };
 
-/// The shape of a sandbox with these mounts. Nullopt: it has to be made when it is needed (it has a
-/// bootstrap of its own).
+/// The shape of a sandbox with these mounts. Nullopt: it has to be made when it is needed (it
+/// starts with something else than the managed bootstrap).
 std::optional<Shape> shapeOf(const ports::SandboxSpec& spec, const ImageInfo& image,
                              const std::vector<OpenMount>& mounts);
 
@@ -50,6 +50,7 @@ struct WarmContainer {
 struct WarmOptions {
     std::size_t size = 0;  ///< of each shape; 0: none
     std::int64_t max_idle_ms = 0;
+    std::size_t max_size = 0;  ///< of those of which another number is asked for
 };
 
 /// Containers started ahead, each for one sandbox; like all others without a network, privileges or
@@ -71,8 +72,9 @@ class WarmContainers {
     bool offered() const { return offered_; }
     std::size_t ready() { return stock_.size(); }
     std::optional<WarmContainer> take(const Shape& shape);
-    /// Has made what is missing of this shape. Does not wait for it.
-    void restock(const Shape& shape);
+    /// Has made what is missing of this shape, of which `keep` are asked for (none: as many as of
+    /// others). Does not wait for it.
+    void restock(const Shape& shape, std::optional<int> keep);
     /// `container` could not be used for a sandbox of its shape: no more of that are made.
     void refuse(const Shape& shape, WarmContainer container);
     /// To be called now and then.
@@ -88,6 +90,7 @@ class WarmContainers {
     void discard(WarmContainer container);
 
     const Context context_;
+    const std::size_t max_size_;
     const bool offered_;
     std::mutex mutex_;
     std::set<Shape> unfit_;

@@ -16,6 +16,7 @@ class WarmDockerTest : public DockerFixture {
     DockerOptions options(const std::string& host) override {
         auto out = DockerFixture::options(host);
         out.warm_size = 1;
+        out.warm_max_size = 2;
         out.warm_max_idle_ms = max_idle_ms_;
         return out;
     }
@@ -75,6 +76,27 @@ TEST_F(WarmDockerTest, EachIsUsedOnceAndAnotherTakesItsPlace) {
     const auto other = runOne(what);
     ASSERT_TRUE(other.info);
     EXPECT_FALSE(ahead.contains(other.info->name));
+}
+
+TEST_F(WarmDockerTest, AnotherNumberMayBeKeptOfAShape) {
+    auto what = spec("");
+    what.keep_ready = 0;
+    runOne(what);
+    closeNow(what.id);
+    what.id.execution = ExecutionId::generate(os::systemRandom());
+    what.keep_ready = 1000;
+    runOne(what);
+    closeNow(what.id);
+    const auto two = warm(2);
+    // Nobody asks for more of them: they are used up.
+    for (std::size_t left = 2; left > 0; --left) {
+        what.id.execution = ExecutionId::generate(os::systemRandom());
+        what.keep_ready = 0;
+        const auto fate = runOne(what);
+        EXPECT_TRUE(fate.info && two.contains(fate.info->name));
+        closeNow(what.id);
+        EXPECT_EQ(warm(left - 1).size(), left - 1);
+    }
 }
 
 TEST_F(WarmDockerTest, InsideNothingTellsItFromOneMadeForTheJob) {

@@ -143,7 +143,7 @@ Status ProcessSandbox::makeAll(Prepared& prepared) {
             return std::move(mounts.error());
         }
         Status ran;
-        StemPool::Wish wish{launchPlaces(*mounts), {limits(), 0}};
+        StemPool::Wish wish{launchPlaces(*mounts), {limits(), 0}, spec_.keep_ready};
         wish.limits.tmp_bytes = tmpBytes(spec_, wish.places);
         auto stem = context_.stems->take(prepared.image, wish, deadline_,
                                          [&] { ran = prepareRun(prepared.run); });
@@ -172,7 +172,8 @@ Status ProcessSandbox::makeFromStem(Prepared& prepared, Stem stem, const StemPoo
 
 Status ProcessSandbox::order(Prepared& prepared, Stem& stem, const StemPool::Wish& wish,
                              const std::vector<OpenMount>& mounts) {
-    const auto& [places, limits] = wish;
+    const auto& places = wish.places;
+    const auto& limits = wish.limits;
     const auto deadline = deadline_.earlier(inMs(kBuildMs));
     AEGIS_TRY(const auto trees, cloneMounts(mounts));
     if (stem.standing) {

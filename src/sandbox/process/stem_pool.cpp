@@ -83,7 +83,9 @@ StemPool::Shelf& StemPool::shelfFor(Entry& entry, const Wish& wish) {
     for (auto* asked : {&shelf, entry.bare ? &*entry.bare : &shelf}) {
         asked->limits = wish.limits;
         asked->asked = entry.last_used;
+        asked->size = options_.size;
     }
+    if (wish.keep) shelf.size = std::min(static_cast<std::size_t>(*wish.keep), options_.max_size);
     return shelf;
 }
 
@@ -237,9 +239,9 @@ std::deque<StemPool::Entry> StemPool::takeIdle(BootTime at) {
 /// Holds the mutex. What is to be made next.
 std::optional<StemPool::Missing> StemPool::missingOf(const Entry& entry) const {
     for (const auto& [places, shelf] : entry.standing)
-        if (shelf.stems.size() < options_.size) return Missing{false, {places, shelf.limits}};
-    if (entry.bare && entry.bare->stems.size() < options_.size)
-        return Missing{true, {{}, entry.bare->limits}};
+        if (shelf.stems.size() < shelf.size) return Missing{false, {places, shelf.limits, {}}};
+    if (entry.bare && entry.bare->stems.size() < entry.bare->size)
+        return Missing{true, {{}, entry.bare->limits, {}}};
     return std::nullopt;
 }
 
@@ -295,7 +297,8 @@ bool StemPool::refillOne(std::unique_lock<std::mutex>& lock, const std::string& 
 Status StemPool::makeOne(const ports::RootImage& image, const Missing& missing,
                          const std::string& group, std::shared_ptr<Template>& origin,
                          std::optional<Stem>& stem) {
-    const auto& [places, limits] = missing.wish;
+    const auto& places = missing.wish.places;
+    const auto& limits = missing.wish.limits;
     if (!origin) {
         AEGIS_TRY(origin, Template::start(context_, image, group, inMs(kMakeMs)));
         return {};

@@ -18,6 +18,7 @@ namespace aegis::sandbox {
 struct WarmPool {
     std::size_t size = 2;                ///< of each image in use, and of each set of places
     std::int64_t max_idle_ms = 600'000;  ///< since an image's last use; 0: nothing is kept
+    std::size_t max_size = 8;  ///< of a set of places of which another number is asked for
 };
 
 /// Stems kept ready, used once each, and the templates they come of: one per image that was used
@@ -37,7 +38,8 @@ class StemPool {
     void expect(const ports::RootImage& image);
     struct Wish {
         Places places;
-        StemLimits limits;  ///< what waits may have others
+        StemLimits limits;        ///< what waits may have others
+        std::optional<int> keep;  ///< of these places; none: `size`
     };
     /// One that waits, else a new one out of the image's template: blocks for some milliseconds, in
     /// which `meanwhile` is called, and as long as the template is under way. An error: not now;
@@ -57,6 +59,7 @@ class StemPool {
   private:
     struct Shelf {
         std::deque<Stem> stems;
+        std::size_t size = 0;
         StemLimits limits;
         BootTime asked;
     };

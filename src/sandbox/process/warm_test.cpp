@@ -15,6 +15,7 @@ namespace {
 class WarmProcessRuntimeTest : public ProcessRuntimeTest {
   protected:
     static constexpr std::size_t kReady = 2;
+    static constexpr std::size_t kMost = 4;
     ports::Runtime& runtime() override { return *runtime_; }
     std::size_t stems() {
         const auto all = groups();
@@ -41,7 +42,7 @@ class WarmProcessRuntimeTest : public ProcessRuntimeTest {
         what.mounts = {{"work", "", target, false}, {"work", "out", target + "/out", true}};
         return what;
     }
-    WarmPool warm() const override { return {kReady, 600'000}; }
+    WarmPool warm() const override { return {kReady, 600'000, kMost}; }
     void makeTemplate() override {
         addTemplateModule();
         const auto first = spec("");
@@ -64,6 +65,30 @@ TEST_P(WarmProcessRuntimeTest, EachIsUsedOnceAndReplaced) {
         closeNow(what.id);
         EXPECT_TRUE(eventually([&] { return stems() == kReady; }));
     }
+}
+
+TEST_P(WarmProcessRuntimeTest, AnotherNumberMayBeKeptOfAKind) {
+    const auto runOne = [&](std::optional<int> keep) {
+        auto what = spec("");
+        what.keep_ready = keep;
+        const auto fate = runToEnd(what);
+        EXPECT_TRUE(fate.exit && fate.info);
+        closeNow(what.id);
+    };
+    runOne(3);
+    EXPECT_TRUE(eventually([&] { return stems() == 3; })) << stems();
+    runOne(1000);
+    EXPECT_TRUE(eventually([&] { return stems() == kMost; })) << stems();
+    for (std::size_t left = kMost; left > 0; --left) {
+        runOne(0);
+        EXPECT_TRUE(eventually([&] { return stems() == left - 1; })) << stems();
+    }
+    // There is still the template, whose next is forked when it is needed.
+    const auto cold = spec(kSleep);
+    runtime_->start(cold, soon(), sink_);
+    ASSERT_TRUE(sink_.started(cold.id).info);
+    closeNow(cold.id);
+    EXPECT_TRUE(eventually([&] { return stems() == kReady; })) << "as many as of others again";
 }
 
 TEST_P(WarmProcessRuntimeTest, OneThatStandsGetsTheLimitsOfWhomItIsFor) {
