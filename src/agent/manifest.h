@@ -198,7 +198,7 @@ struct Schedule {
 struct Advanced {
     std::optional<int> warm_pool_size;  ///< none: the node's own; 0: none are kept
     std::string bootstrap_path;  ///< absolute, in the image; empty: the managed one is injected
-    std::string startup_script;
+    std::string startup_script;  ///< for /bin/sh, before the bootstrap; empty: none
     bool operator==(const Advanced&) const = default;
 };
 

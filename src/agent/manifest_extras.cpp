@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::size_t kMaxEnvBytes = 128 << 10;  // the kernel's MAX_ARG_STRLEN, name included
 constexpr std::int64_t kMaxWarmPool = 64;
+constexpr std::size_t kMaxScriptBytes = 32 << 10;  // an argument, beside the prompt
 constexpr std::size_t kMaxToolNameBytes = 128;
 
 bool isToolName(std::string_view text) {
@@ -220,6 +221,10 @@ void readAdvanced(const Node& node, Advanced& out, Context& context) {
     if (r.string("startup_script", out.startup_script) && !out.startup_script.empty())
         context.demand(capability::kStartupScript, r.path("startup_script"),
                        *r.get("startup_script"), "a startup script is");
+    if (out.startup_script.size() > kMaxScriptBytes)
+        r.error("startup_script", "is too long (expected at most 32 KiB)");
+    if (out.startup_script.find('\0') != std::string::npos)
+        r.error("startup_script", "has a NUL character");
     r.finish();
 }
 

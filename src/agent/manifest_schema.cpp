@@ -299,7 +299,7 @@ constexpr std::string_view kSpec = R"JSON({
       "bootstrap_path": {"type": ["string", "null"],
         "description": "The image's own bootstrap, an absolute path."},
       "startup_script": {"$ref": "#/definitions/textOrNull",
-        "description": "Run before the bootstrap."}}},
+        "description": "For /bin/sh, in each sandbox before the bootstrap."}}},
     "image": {"type": ["string", "null"], "description": "An older spelling of runtime.image."},
     "description": {"$ref": "#/definitions/textOrNull",
       "description": "An older place of metadata.description."},

@@ -52,6 +52,7 @@ struct SandboxSpec {
     std::map<std::string, std::string> env;  ///< on top of the image's; the AEGIS_ ones included
     std::string cwd;
     std::string bootstrap_path;     ///< in the image; empty: the injected one
+    std::string startup_script;     ///< for /bin/sh, before the bootstrap; empty: none
     std::optional<int> keep_ready;  ///< sandboxes of this kind; none: as many as of others
     std::shared_ptr<const std::string> prompt;  ///< shared with the journal's body cache
 };
@@ -70,6 +71,7 @@ struct BootstrapExit {
     std::string died;            ///< the sandbox itself died: why
     std::string standard_output, standard_error;
     std::uint64_t stdout_bytes = 0, stderr_bytes = 0;  ///< before the cap
+    bool startup_failed = false;                       ///< it was the startup script that ended so
 };
 
 /// Called on the adapter's threads; must not block. up() or failed() once; after up(), ended()

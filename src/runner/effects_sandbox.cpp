@@ -86,6 +86,10 @@ Failure failureOf(const Actor& actor, const ports::BootstrapExit& exit) {
                             memoryText(limit))};
     }
     if (!exit.died.empty()) return {std::string(failure_code::kSandboxError), exit.died};
+    if (exit.startup_failed)
+        return {std::string(failure_code::kSandboxError),
+                fmt::format("the startup script failed with exit code {}",
+                            exit.exit_code.value_or(-1))};
     if (!exit.exit_code) {
         return {std::string(failure_code::kSandboxError),
                 fmt::format("the bootstrap was killed by signal {}", exit.signal)};
@@ -150,6 +154,7 @@ ports::SandboxSpec specOf(const ExecutionContext& context, const State& state, i
     spec.env["ANTHROPIC_API_KEY"] = "aegis-placeholder";
     spec.cwd = agent::defaultCwd(manifest);
     spec.bootstrap_path = manifest.advanced.bootstrap_path;
+    spec.startup_script = manifest.advanced.startup_script;
     spec.keep_ready = manifest.advanced.warm_pool_size;
     return spec;
 }
@@ -202,7 +207,8 @@ std::function<void()> attachVolumes(const std::shared_ptr<Actor>& actor) {
             return;
         }
         VolumesReady ready;
-        for (const auto& v : *volumes) ready.volumes.push_back({v.id, v.name, v.mount_point});
+        for (const auto& v : *volumes)
+            ready.volumes.push_back({v.id, v.name, v.mount_point});
         actor->post(std::move(ready));
     });
     return [] {};
@@ -225,10 +231,10 @@ std::function<void()> startSandbox(const std::shared_ptr<Actor>& actor, const Ef
             auto& deps = actor->deps();
             auto prompt = renderPrompt(deps, actor->context(), state);
             if (!prompt) {
-                actor->post(SandboxFailed{
-                    key.sandbox,
-                    {std::string(failure_code::kInternal), prompt.error().message},
-                    true});
+                actor->post(
+                    SandboxFailed{key.sandbox,
+                                  {std::string(failure_code::kInternal), prompt.error().message},
+                                  true});
                 return;
             }
             auto spec = specOf(actor->context(), state, key.sandbox, std::move(volumes));

@@ -67,6 +67,7 @@ void GuestSandbox::reportEnd(ports::BootstrapExit exit) {
     phase_ = Phase::kEnded;
     exit.standard_output = readCapture(stdout_.reader, kCaptureCap);
     exit.standard_error = readCapture(stderr_.reader, kCaptureCap);
+    exit.startup_failed = tookStartupFailure(spec_, exit);
     exit.stdout_bytes = std::max<std::uint64_t>(exit.stdout_bytes, exit.standard_output.size());
     exit.stderr_bytes = std::max<std::uint64_t>(exit.stderr_bytes, exit.standard_error.size());
     sink_.ended(spec_.id, std::move(exit));

@@ -142,7 +142,10 @@ void GuestSandbox::onMessage(const proto::ctl::StartFailed& message) {
              fmt::format("the image has no python3: {} cannot run the bootstrap", spec_.image),
              "install python3 in the image, or use runtime.language and version"},
             true);
-    fail({ErrorCode::kUnavailable, "the bootstrap could not be started: " + text}, true);
+    const bool no_shell = message.error == ENOENT && !spec_.startup_script.empty();
+    fail({ErrorCode::kUnavailable, no_shell ? "the image has no /bin/sh for the startup script"
+                                            : "the bootstrap could not be started: " + text},
+         true);
 }
 
 }  // namespace aegis::sandbox

@@ -49,6 +49,22 @@ std::vector<std::string> managedBootstrap(const std::string& more) {
             "import sys; sys.path.append('/aegis/bin'); import bootstrap; " + more};
 }
 
+/// The sign of a startup script that has failed. It is all of the standard output there is then:
+/// what the script itself says goes to stderr. A program that writes the same deceives about
+/// itself.
+constexpr std::string_view kStartupFailed = "aegis: the startup script has failed\n";
+
+/// With the script as $1 and the bootstrap's command behind it.
+std::string startupWrapper() {
+    return fmt::format(
+        "/bin/sh -c \"$1\" sh </dev/null >&2\n"
+        "code=$?\n"
+        "if [ $code -ne 0 ]; then printf '{}\\n'; exit $code; fi\n"
+        "shift\n"
+        "exec \"$@\"",
+        kStartupFailed.substr(0, kStartupFailed.size() - 1));
+}
+
 proto::ctl::Start startMessage(const ports::SandboxSpec& spec, std::vector<std::string> env,
                                std::string cwd, bool as_argument) {
     proto::ctl::Start start;
@@ -56,8 +72,14 @@ proto::ctl::Start startMessage(const ports::SandboxSpec& spec, std::vector<std::
         start.command.argv = managedBootstrap("bootstrap.main()");
     else
         start.command.argv = {"python3", spec.bootstrap_path};
-    start.to_waiting = spec.bootstrap_path.empty();
-    start.command.argv.push_back(as_argument ? *spec.prompt : "-");
+    start.to_waiting = startsManaged(spec);
+    auto& argv = start.command.argv;
+    argv.push_back(as_argument ? *spec.prompt : "-");
+    if (!spec.startup_script.empty()) {
+        const std::initializer_list<std::string> first{"/bin/sh", "-c", startupWrapper(), "sh",
+                                                       spec.startup_script};
+        argv.insert(argv.begin(), first);
+    }
     start.command.env = std::move(env);
     start.command.cwd = std::move(cwd);
     start.has_stdin = !as_argument;
@@ -67,6 +89,19 @@ proto::ctl::Start startMessage(const ports::SandboxSpec& spec, std::vector<std::
 }
 
 }  // namespace
+
+bool startsManaged(const ports::SandboxSpec& spec) {
+    return spec.bootstrap_path.empty() && spec.startup_script.empty();
+}
+
+bool tookStartupFailure(const ports::SandboxSpec& spec, ports::BootstrapExit& exit) {
+    if (spec.startup_script.empty() || exit.exit_code.value_or(0) == 0 ||
+        exit.standard_output != kStartupFailed)
+        return false;
+    exit.standard_output.clear();
+    exit.stdout_bytes = 0;
+    return true;
+}
 
 std::string workingDirectory(const ports::SandboxSpec& spec, const ImageDefaults& image) {
     if (!spec.cwd.empty()) return spec.cwd;

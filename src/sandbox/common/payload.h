@@ -16,6 +16,14 @@ struct ImageDefaults {
     std::string working_dir;       ///< empty: none
 };
 
+/// Whether the payload is the managed bootstrap from its first instruction on, so that one that
+/// waits can be it.
+bool startsManaged(const ports::SandboxSpec& spec);
+
+/// Whether this is how a sandbox with a startup script ends when that has failed; takes the sign
+/// out of the output.
+bool tookStartupFailure(const ports::SandboxSpec& spec, ports::BootstrapExit& exit);
+
 /// The payload's working directory: the specification's, else the image's, else /tmp.
 std::string workingDirectory(const ports::SandboxSpec& spec, const ImageDefaults& image);
 

@@ -45,7 +45,7 @@ std::strong_ordering Shape::operator<=>(const Shape& other) const {
 
 std::optional<Shape> shapeOf(const ports::SandboxSpec& spec, const ImageInfo& image,
                              const std::vector<OpenMount>& mounts) {
-    if (!spec.bootstrap_path.empty()) return std::nullopt;
+    if (!startsManaged(spec)) return std::nullopt;
     return Shape{image,          spec.cpu_millicores, spec.memory_bytes,
                  spec.tmp_bytes, spec.pids,           placesOf(mounts)};
 }

@@ -135,7 +135,7 @@ Status ProcessSandbox::makeAll(Prepared& prepared) {
     if (abandoned_) return {ErrorCode::kCancelled, "closed"};
     AEGIS_CHECK(context_.available());
     AEGIS_TRY(prepared.image, context_.images.resolve(spec_.image));
-    if (spec_.bootstrap_path.empty()) {
+    if (startsManaged(spec_)) {
         auto mounts = openMounts(spec_);
         if (!mounts) {
             // What is wrong with a volume is this sandbox's trouble alone.
