@@ -56,6 +56,8 @@ struct Batch {
     std::string idempotency_digest;  ///< of the request, to tell a repeat from a misuse
     /// kSoon: may wait up to 50 ms for company; the rest: at once.
     execution::Durability durability = execution::Durability::kBeforeEffect;
+    /// The caller may wait for the disk: where nobody else writes it is made to write this itself.
+    bool may_block = false;
 };
 
 struct ExecutionFilter {
@@ -95,13 +97,14 @@ struct NodeEventPage {
     std::int64_t order = 0;
 };
 
-/// The append-only store of executions: the one truth. Appends are written by one thread in group
-/// commits; reads come from other connections and see whole batches. Safe on any thread.
+/// The append-only store of executions: the one truth. Appends are written by one thread at a time
+/// in group commits; reads come from other connections and see whole batches. Safe on any thread.
 class Journal {
   public:
     virtual ~Journal() = default;
 
-    /// Called once, on the writer's thread, when the batch is on disk or refused. Must not block.
+    /// Called once, by the thread that wrote it, when the batch is on disk or refused. Must not
+    /// block.
     using Committed = std::function<void(Status)>;
     virtual void append(Batch batch, Committed done) = 0;
 
@@ -132,12 +135,13 @@ class Journal {
     /// ends at the newest.
     virtual Result<NodeEventPage> nodeEvents(const NodeEventFilter& filter) = 0;
 
-    /// Called on the writer's thread after each commit, in commit order, with what became visible.
+    /// Called after each commit by the thread that wrote it, one call at a time and in commit
+    /// order, with what became visible.
     using Observer = std::function<void(const ExecutionId&, const AgentId&,
                                         const std::vector<execution::Event>&)>;
     virtual void observe(Observer observer) = 0;
     /// Forgets the observers, who have seen all that was appended before: none is called any more
-    /// when this returns. Blocks for a commit; not on the writer's thread.
+    /// when this returns. Blocks for a commit; not from an observer.
     virtual void unobserve() = 0;
 };
 

@@ -73,12 +73,14 @@ void Actor::post(InputData data, std::vector<ports::Body> bodies) {
 }
 
 void Actor::create(ExecutionCreated data, ports::Body input, Accepted accepted) {
-    // Somebody waits for it, and nobody else knows it yet.
-    here([self = shared_from_this(), data = std::move(data), input = std::move(input),
-          accepted = std::move(accepted)]() mutable {
+    // Somebody waits for it, and nobody else knows it yet. What follows is not for whoever waits.
+    std::function<void()> job = [self = shared_from_this(), data = std::move(data),
+                                 input = std::move(input),
+                                 accepted = std::move(accepted)]() mutable {
         self->accepted_ = std::move(accepted);
         self->handle(Create{std::move(data)}, {std::move(input)});
-    });
+    };
+    if (!patiently(job, 0)) run(std::move(job));
 }
 
 void Actor::run(std::function<void()> job) { deps_->core.postUrgent(mailbox_, std::move(job)); }
@@ -90,6 +92,15 @@ const ports::ToolSpecs& Actor::tools() {
 
 void Actor::here(std::function<void()> job) {
     if (!deps_->core.runHere(mailbox_, job)) run(std::move(job));
+}
+
+bool Actor::patiently(const std::function<void()>& job, int more) {
+    auto turn = [&] {
+        patient_ = true;
+        job();
+        patient_ = false;
+    };
+    return deps_->core.runHere(mailbox_, turn, more);
 }
 
 void Actor::handle(InputData data, std::vector<ports::Body> bodies) {
@@ -121,6 +132,7 @@ void Actor::append(std::vector<Event> events, std::vector<ports::Body> bodies, s
     batch.bodies = std::move(bodies);
     batch.row = row();
     batch.durability = strongest(events);
+    batch.may_block = patient_;
     for (const auto& event : events) {
         if (durabilityOf(event) <= Durability::kBeforeRelease) barrier_ = event.seq;
         if (std::holds_alternative<ExecutionStarted>(event.data)) {

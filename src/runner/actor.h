@@ -94,6 +94,10 @@ class Actor : public std::enable_shared_from_this<Actor> {
 
     /// As run(), on the caller's thread where the actor is idle. Holds no lock.
     void here(std::function<void()> job);
+    /// On the caller's thread, which may wait for the disk, where the actor is idle; else false.
+    /// Then up to `more` of what follows.
+    bool patiently(const std::function<void()>& job, int more);
+    void take(std::function<void()> job, const GuestCallPtr& call);
     void handle(execution::InputData data, std::vector<ports::Body> bodies);
     /// Several at once: what they say is one batch.
     void handleAll(std::vector<execution::InputData> inputs, std::vector<ports::Body> bodies);
@@ -133,6 +137,7 @@ class Actor : public std::enable_shared_from_this<Actor> {
     std::uint64_t durable_ = 0;
     std::uint64_t barrier_ = 0;
     bool halted_ = false;
+    bool patient_ = false;  ///< the thread that has the turn may wait for the disk
     Accepted accepted_;  ///< until the first batch is on its way
     std::map<execution::EffectKey, std::function<void()>> effects_;  ///< running, with their cancel
     std::map<int, GuestCallPtr> waiting_;                            ///< by conversation

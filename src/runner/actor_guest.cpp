@@ -12,17 +12,13 @@ namespace aegis::runner {
 using namespace execution;
 using aegis::Status;  // not the execution's
 
-namespace {
-
-/// What a guest asks, on its own thread where the actor is idle; `call` is told if there is too
-/// much of it.
-void take(CoreThreads& core, const CoreThreads::MailboxPtr& box, std::function<void()> job,
-          const GuestCallPtr& call) {
-    if (core.runHere(box, job) || core.post(box, std::move(job))) return;
+/// What a guest asks, on its own thread where the actor is idle, to the start of the model call;
+/// `call` is told if there is too much of it.
+void Actor::take(std::function<void()> job, const GuestCallPtr& call) {
+    constexpr int kMore = 2;
+    if (patiently(job, kMore) || deps_->core.post(mailbox_, std::move(job))) return;
     call->fail("busy", "too many requests at once", true);
 }
-
-}  // namespace
 
 void Actor::generate(GuestAsk ask, GuestCallPtr call) {
     if (auto asked_ns = sandbox_asked_ns_.exchange(0)) {
@@ -33,7 +29,7 @@ void Actor::generate(GuestAsk ask, GuestCallPtr call) {
     std::function<void()> job = [self = shared_from_this(), ask = std::move(ask), call]() mutable {
         self->handleGenerate({std::move(ask), std::move(call)});
     };
-    take(deps_->core, mailbox_, std::move(job), call);
+    take(std::move(job), call);
 }
 
 void Actor::sandboxAsked() { sandbox_asked_ns_ = deps_->clock.boot().ns; }
@@ -43,7 +39,7 @@ void Actor::dispatchResult(int sandbox, proto::guest::DispatchResult result, Gue
                                  call]() mutable {
         self->handleDispatchResult(sandbox, std::move(result), std::move(call));
     };
-    take(deps_->core, mailbox_, std::move(job), call);
+    take(std::move(job), call);
 }
 
 void Actor::enterSandbox(int sandbox) {

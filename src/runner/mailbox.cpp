@@ -75,7 +75,20 @@ bool CoreThreads::done(Worker& worker, MailboxPtr box) {
     return more;
 }
 
-bool CoreThreads::runHere(const MailboxPtr& box, const std::function<void()>& job) {
+/// One urgent job of an actor whose turn this thread has; false if there is none.
+bool CoreThreads::runUrgent(Worker& worker, Mailbox& box) {
+    std::function<void()> job;
+    {
+        std::lock_guard lock(worker.mutex);
+        if (worker.stopped || box.urgent.empty()) return false;
+        job = std::move(box.urgent.front());
+        box.urgent.pop_front();
+    }
+    job();
+    return true;
+}
+
+bool CoreThreads::runHere(const MailboxPtr& box, const std::function<void()>& job, int more) {
     auto& worker = *workers_[box->thread];
     {
         std::lock_guard lock(worker.mutex);
@@ -85,6 +98,8 @@ bool CoreThreads::runHere(const MailboxPtr& box, const std::function<void()>& jo
     }
     running_here = &worker;
     job();
+    while (more-- > 0 && runUrgent(worker, *box)) {
+    }
     running_here = nullptr;
     decltype(box->urgent) dropped;
     decltype(box->normal) dropped_too;

@@ -40,8 +40,9 @@ class CoreThreads {
     /// Never full: what comes here is bounded by the effects that an actor has started.
     bool postUrgent(const MailboxPtr& box, std::function<void()> job);
     /// Runs the job on the caller's thread if its actor is idle, as the only one of the actor's
-    /// then; else false: to be posted. For callers that hold no lock.
-    bool runHere(const MailboxPtr& box, const std::function<void()>& job);
+    /// then; else false: to be posted. After it up to `more` urgent ones that came meanwhile. For
+    /// callers that hold no lock.
+    bool runHere(const MailboxPtr& box, const std::function<void()>& job, int more = 0);
     /// Waits for the jobs that are running, also those on other threads by runHere(); not for one
     /// that calls this.
     void stop();
@@ -59,6 +60,7 @@ class CoreThreads {
     bool add(const MailboxPtr& box, std::function<void()> job, bool urgent);
     static void work(Worker& worker);
     static bool done(Worker& worker, MailboxPtr box);
+    static bool runUrgent(Worker& worker, Mailbox& box);
 
     std::vector<std::unique_ptr<Worker>> workers_;
 };

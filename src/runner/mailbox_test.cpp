@@ -34,6 +34,26 @@ TEST(CoreThreads, AJobRunsHereWhileItsActorIsIdle) {
     EXPECT_EQ(order, (Order{1, 2}));
 }
 
+TEST(CoreThreads, WhatFollowsAJobHereRunsHereTooUpToANumber) {
+    CoreThreads core(1);
+    auto box = core.open(0);
+    auto here = std::this_thread::get_id();
+    std::vector<bool> on_this_thread;
+    std::promise<void> all;
+    EXPECT_TRUE(core.runHere(
+        box,
+        [&] {
+            core.post(box, [&] { all.set_value(); });
+            for (int i = 0; i < 3; ++i) {
+                core.postUrgent(
+                    box, [&] { on_this_thread.push_back(std::this_thread::get_id() == here); });
+            }
+        },
+        2));
+    all.get_future().wait();
+    EXPECT_EQ(on_this_thread, (std::vector<bool>{true, true, false}));
+}
+
 TEST(CoreThreads, NoJobRunsHereWhileItsActorIsBusy) {
     CoreThreads core(1);
     auto box = core.open(0);

@@ -67,7 +67,7 @@ class SqliteJournal : public ports::Journal {
     Readers& readers_;
     Sequence& sequence_;
     /// Of executions that have not ended, as they are on disk: what a batch takes out comes back
-    /// when it is committed. The writer's thread.
+    /// when it is committed. Whoever writes.
     std::unordered_map<ExecutionId, Tail> tails_;
     std::mutex mutex_;
     /// Shared: the writer calls a snapshot of the list while another thread adds to it.

@@ -254,6 +254,7 @@ void SqliteJournal::append(ports::Batch batch, Committed done) {
     encoded->has_files = !large.empty();
     job.may_wait = encoded->batch.durability >= execution::Durability::kSoon;
     job.needs_room = encoded->creates();
+    job.may_block = encoded->batch.may_block && large.empty();
     job.work = [this, encoded](Database& db) { return write(db, *encoded); };
     job.done = [this, encoded](const Status& status) { committed(*encoded, status); };
     stage_.submit(encoded->batch.execution, std::move(large), std::move(job));

@@ -7,6 +7,7 @@
 namespace aegis::store {
 namespace {
 constexpr int kCheckpointPages = 1000;
+constexpr int kRestartPages = 3 * kCheckpointPages;
 constexpr int kTruncatePages = (64 << 20) / 4096;
 constexpr std::chrono::seconds kReserveRetry{5};
 }  // namespace
@@ -64,6 +65,13 @@ void Maintenance::loop() {
 void Maintenance::checkpoint(int pages) {
     int code = ::sqlite3_wal_checkpoint_v2(db_.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE,
                                            nullptr, nullptr);
+    // Under a load that never pauses a passive one never has all, and the log would grow without
+    // end. Little is left now, for which the writer waits; cutting a long file takes far longer,
+    // and what is cut must be allocated anew.
+    if (code == SQLITE_OK && pages > kRestartPages) {
+        code = ::sqlite3_wal_checkpoint_v2(db_.handle(), nullptr, SQLITE_CHECKPOINT_RESTART,
+                                           nullptr, nullptr);
+    }
     if (code == SQLITE_OK && pages > kTruncatePages) {
         code = ::sqlite3_wal_checkpoint_v2(db_.handle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE,
                                            nullptr, nullptr);

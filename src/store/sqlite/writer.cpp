@@ -10,6 +10,8 @@ namespace aegis::store {
 namespace {
 constexpr std::size_t kGroupJobs = 256;
 constexpr std::size_t kGroupBytes = 1 << 20;
+/// What waits for company and is written by a caller along with its own.
+constexpr std::size_t kLedJobs = 8;
 constexpr std::size_t kQueueJobs = 65'536;
 constexpr std::size_t kQueueBytes = 512 << 20;
 constexpr std::chrono::milliseconds kQuietAtStart{100};
@@ -44,7 +46,7 @@ int Writer::walHook(void* self, sqlite3*, const char*, int pages) {
 void Writer::submit(Job job) {
     bool wake = false;
     {
-        std::lock_guard lock(mutex_);
+        std::unique_lock lock(mutex_);
         if (queue_.size() >= kQueueJobs || queued_bytes_ + job.bytes > kQueueBytes) {
             job.bytes = 0;
             job.work = [](Database&) -> Status {
@@ -53,10 +55,27 @@ void Writer::submit(Job job) {
         }
         queued_bytes_ += job.bytes;
         if (!job.may_wait) ++urgent_;
-        wake = !job.may_wait || queue_.empty() || queued_bytes_ >= kGroupBytes;
+        // A caller that writes wakes the thread itself when it has done so.
+        wake = !led_ && (!job.may_wait || queue_.empty() || queued_bytes_ >= kGroupBytes);
+        bool lead = mayLead(job);
         queue_.push_back({std::move(job), std::chrono::steady_clock::now()});
+        if (lead) {
+            led_ = true;
+            auto group = take();
+            lock.unlock();
+            commit(std::move(group));
+            finish();
+            return;
+        }
     }
     if (wake) wake_.notify_one();
+}
+
+/// With the lock, before it is queued. Where jobs come in company the thread writes: groups are
+/// larger if those who come meanwhile wait for one another.
+bool Writer::mayLead(const Job& job) const {
+    return job.may_block && !job.may_wait && !writing_ && alone_ && !stopping_ && wal_is_long_ &&
+           urgent_ == 1 && queue_.size() < kLedJobs;
 }
 
 Status Writer::run(std::function<Status(Database&)> work, bool needs_room) {
@@ -65,6 +84,7 @@ Status Writer::run(std::function<Status(Database&)> work, bool needs_room) {
     Job job;
     job.work = std::move(work);
     job.needs_room = needs_room;
+    job.may_block = true;
     job.done = [&](const Status& status) { promise.set_value(status); };
     submit(std::move(job));
     return answer.get();
@@ -79,11 +99,24 @@ void Writer::fail(const Error& error) {
 void Writer::loop() {
     waitForWork(kQuietAtStart);  // a daemon that starts has other things to do than to grow files
     while (true) {
-        if (!std::exchange(wal_is_long_, true)) growWal(db_);
+        if (!wal_is_long_) growWalOnce();
         Group group = next();
         if (group.empty()) return;
         commit(std::move(group));
+        finish();
     }
+}
+
+void Writer::growWalOnce() {
+    {
+        std::unique_lock lock(mutex_);
+        wake_.wait(lock, [this] { return !writing_; });
+        writing_ = true;
+    }
+    wal_is_long_ = true;
+    growWal(db_);
+    std::lock_guard lock(mutex_);
+    writing_ = false;
 }
 
 void Writer::waitForWork(std::chrono::milliseconds most) {
@@ -92,13 +125,26 @@ void Writer::waitForWork(std::chrono::milliseconds most) {
 }
 
 Writer::Group Writer::next() {
+    using Clock = std::chrono::steady_clock;
     std::unique_lock lock(mutex_);
-    wake_.wait(lock, [&] { return stopping_ || !queue_.empty(); });
     auto hurry = [&] {
         return stopping_ || urgent_ > 0 || queued_bytes_ >= kGroupBytes ||
                queue_.size() >= kGroupJobs;
     };
-    if (!queue_.empty()) wake_.wait_until(lock, queue_.front().at + wait_, hurry);
+    while (true) {
+        // Whoever writes meanwhile may take all that waits for company.
+        wake_.wait(lock, [&] { return !writing_ && (stopping_ || !queue_.empty()); });
+        if (queue_.empty()) return {};
+        auto until = queue_.front().at + wait_;
+        if (hurry() || Clock::now() >= until) return take();
+        wake_.wait_until(lock, until);
+    }
+}
+
+/// The next group, with the lock.
+Writer::Group Writer::take() {
+    writing_ = true;
+    taken_ = 0;
     Group group;
     std::size_t bytes = 0;
     while (!queue_.empty() && group.size() < kGroupJobs && bytes < kGroupBytes) {
@@ -106,10 +152,22 @@ Writer::Group Writer::next() {
         queue_.pop_front();
         bytes += job.bytes;
         queued_bytes_ -= job.bytes;
-        if (!job.may_wait) --urgent_;
+        if (!job.may_wait) {
+            --urgent_;
+            ++taken_;
+        }
         group.push_back(std::move(job));
     }
     return group;
+}
+
+/// After a group.
+void Writer::finish() {
+    std::lock_guard lock(mutex_);
+    writing_ = false;
+    alone_ = taken_ <= 1 && urgent_ <= 1;
+    // With the lock: who stops the writer may end it as soon as it is free.
+    if (std::exchange(led_, false) && (stopping_ || !queue_.empty())) wake_.notify_one();
 }
 
 // SQLite undoes a transaction by itself when the disk is full, or not, as it sees fit; undoing the

@@ -25,17 +25,19 @@ struct Job {
     /// when the disk was full or another of the group was refused, so it must not change what it
     /// captured. `db` only.
     std::function<Status(Database&)> work;
-    /// Called once, on the writer's thread, after the commit or the refusal. Must not block.
+    /// Called once, by the thread that wrote it, after the commit or the refusal. Must not block.
     std::function<void(const Status&)> done;
     std::size_t bytes = 0;
     bool may_wait = false;    ///< up to the group's wait, for company
     bool needs_room = false;  ///< begins something new: refused while the disk is full
+    bool may_block = false;   ///< its caller waits for it, or may: it can be made to write it
 };
 
-/// The one thread that writes. Jobs run in the order of submit(), several to a transaction;
-/// callbacks in the same order. When the disk is full the whole group is undone, the reserve
-/// released, what needs no room tried once more, and every job gets its answer. Destroying it
-/// commits what was submitted.
+/// Writes, one thread at a time: its own, or, where nothing else goes on, the caller of a job that
+/// may block, which spares two changes of threads. Jobs run in the order of submit(), several to a
+/// transaction; callbacks in the same order. When the disk is full the whole group is undone, the
+/// reserve released, what needs no room tried once more, and every job gets its answer. Destroying
+/// it commits what was submitted.
 class Writer {
   public:
     Writer(Database db, Reserve& reserve, Fatal fatal, std::chrono::milliseconds wait);
@@ -45,16 +47,16 @@ class Writer {
     /// Commits what was submitted and ends the thread. Repeatable.
     void stop();
 
-    /// Any thread; never blocks on the disk. Beyond 65,536 waiting jobs or 512 MiB a job is refused
-    /// (kUnavailable), through its `done`.
+    /// Any thread; blocks on the disk only if the job says so. Beyond 65,536 waiting jobs or 512
+    /// MiB a job is refused (kUnavailable), through its `done`.
     void submit(Job job);
-    /// submit() and wait for the commit. Not on the writer's thread.
+    /// submit() and wait for the commit. Not from a callback.
     Status run(std::function<Status(Database&)> work, bool needs_room);
     /// Reports a loss of durability seen elsewhere; from then on every job is refused.
     void fail(const Error& error);
 
-    /// Called on the writer's thread after each commit with the number of pages in the WAL. Before
-    /// the first submit().
+    /// Called after each commit, by the thread that wrote it, with the number of pages in the WAL.
+    /// Before the first submit().
     void onWalPages(std::function<void(int)> callback) { on_wal_pages_ = std::move(callback); }
 
   private:
@@ -63,7 +65,11 @@ class Writer {
 
     void loop();
     void waitForWork(std::chrono::milliseconds most);
+    void growWalOnce();
     Group next();
+    bool mayLead(const Job& job) const;
+    Group take();
+    void finish();
     void commit(Group group);
     Status tryCommit(Group& group, Answers& answers);
     Status runPlain(Group& group, Answers& answers);
@@ -77,8 +83,8 @@ class Writer {
     Fatal fatal_;
     const std::chrono::milliseconds wait_;
     std::function<void(int)> on_wal_pages_;
-    int wal_pages_ = 0;         ///< the writer's thread
-    bool wal_is_long_ = false;  ///< the writer's thread
+    int wal_pages_ = 0;  ///< whoever writes
+    std::atomic<bool> wal_is_long_ = false;
     std::atomic<bool> broken_ = false;
 
     std::mutex mutex_;
@@ -90,6 +96,10 @@ class Writer {
     std::deque<Waiting> queue_;
     std::size_t queued_bytes_ = 0;
     std::size_t urgent_ = 0;  ///< queued jobs that may not wait
+    bool writing_ = false;    ///< somebody uses db_
+    bool led_ = false;        ///< a caller does
+    bool alone_ = true;       ///< the last group had one urgent job, and none has come meanwhile
+    std::size_t taken_ = 0;   ///< urgent ones of the group that is being written
     bool stopping_ = false;
     std::thread thread_;  ///< last: starts when all else is there
 };
