@@ -5,7 +5,9 @@
 
 #include "execution/codec_archive.h"
 #include "execution/codec_fit.h"
+#include "execution/codec_text.h"
 #include "execution/event.h"
+#include "execution/event_text.h"
 
 // The JSON of each event's data. One description of each type's fields serves both directions.
 // Rules: numbers and booleans are always there; an empty text, list, map, reference, failure or nil
@@ -370,6 +372,15 @@ json::Object encodeData(const Event& event) {
     return codec::fit(std::move(writer.out));
 }
 
+std::string encodeText(const Event& event) {
+    std::string out;
+    codec::TextWriter writer(out);
+    std::visit([&](const auto& data) { codec::fields(writer, data); }, event.data);
+    writer.end();
+    // One that has to be cut is cut as a value.
+    return out.size() <= kMaxEventBytes ? out : json::dump(encodeData(event));
+}
+
 Result<EventData> decodeData(std::string_view type, int version, const json::Value& value) {
     EventData data;
     if (!emplaceType(type, data))
@@ -403,6 +414,22 @@ json::Object envelopeJson(const Event& head, std::string_view type, json::Object
 
 json::Object toJson(const Event& event, const ExecutionId& execution, const AgentId& agent) {
     return envelopeJson(event, typeName(event), encodeData(event), execution, agent);
+}
+
+std::string toText(const Event& event, const ExecutionId& execution, const AgentId& agent) {
+    std::string out;
+    codec::TextWriter writer(out);
+    writer.field("seq", event.seq);
+    writer.field("time", event.time);
+    writer.raw("execution_id", json::quote(execution.str()));
+    writer.raw("agent_id", json::quote(agent.str()));
+    writer.raw("type", json::quote(typeName(event)));
+    if (event.iteration != 0) writer.field("iteration", event.iteration);
+    if (event.candidate != 0) writer.field("candidate", event.candidate);
+    if (event.sandbox != 0) writer.field("sandbox", event.sandbox);
+    writer.raw("data", encodeText(event));
+    writer.end();
+    return out;
 }
 
 }  // namespace aegis::execution

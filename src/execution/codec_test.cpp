@@ -9,6 +9,7 @@
 #include <sstream>
 
 #include "execution/event.h"
+#include "execution/event_text.h"
 
 namespace aegis::execution {
 namespace {
@@ -101,6 +102,23 @@ TEST(Codec, EveryTypeReadsBackWhole) {
         EXPECT_EQ(typeName(roundTrip(e)), typeName(e));
     }
     EXPECT_EQ(seen.size(), std::variant_size_v<EventData>) << "a type has no sample";
+}
+
+TEST(Codec, TheTextIsThatOfTheValue) {
+    auto execution = id<ExecutionId>("c1b2c3d4-0000-4000-8000-000000000003");
+    auto agent = id<AgentId>("a1b2c3d4-0000-4000-8000-000000000001");
+    const std::string cut = std::string(10'000, 'x') + "\xf0\x9f\x99\x82";
+    for (const auto& text : {std::string(kOdd), std::string(), std::string("\xff \xc3"),
+                             std::string(2 * kMaxEventBytes, 'y'), cut}) {
+        for (const auto& data : samples(text)) {
+            Event e = event(data);
+            EXPECT_EQ(encodeText(e), encoded(e));
+            EXPECT_EQ(toText(e, execution, agent), json::dump(toJson(e, execution, agent)));
+            e.iteration = e.sandbox = 0;
+            e.candidate = 7;
+            EXPECT_EQ(toText(e, execution, agent), json::dump(toJson(e, execution, agent)));
+        }
+    }
 }
 
 TEST(Codec, FieldsKeepTheirValues) {

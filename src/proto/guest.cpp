@@ -125,7 +125,7 @@ Result<Request> parseRequest(std::string_view body) {
 }
 
 std::string deltaLine(std::string_view content) {
-    return line({{"type", "delta"}, {"content", json::toUtf8(content)}});
+    return R"({"type":"delta","content":)" + json::quote(content) + "}\n";
 }
 
 std::string dispatchLine(const Dispatch& dispatch) {
@@ -146,9 +146,8 @@ std::string dispatchLine(const Dispatch& dispatch) {
 }
 
 std::string finalLine(std::string_view content, std::int64_t tool_calls_executed) {
-    return line({{"type", "final"},
-                 {"content", json::toUtf8(content)},
-                 {"tool_calls_executed", tool_calls_executed}});
+    return fmt::format(R"({{"type":"final","content":{},"tool_calls_executed":{}}}{})",
+                       json::quote(content), tool_calls_executed, '\n');
 }
 
 std::string errorLine(std::string_view code, std::string_view message, bool retryable) {

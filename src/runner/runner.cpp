@@ -244,8 +244,9 @@ void Runner::generate(const ports::SandboxId& sandbox, proto::guest::GenerateReq
         call->fail("iteration_ended", "the execution has ended", false);
         return;
     }
-    auto body = ports::makeBody(
-        json::dump(json::Object{{"prompt", request.prompt}, {"messages", request.messages}}));
+    auto body = ports::makeBody(fmt::format(R"({{"prompt":{},"messages":{}}})",
+                                            json::quote(request.prompt),
+                                            json::dump(std::move(request.messages))));
     actor->generate({sandbox.ordinal,
                      std::move(request.request_id),
                      std::move(request.model_alias),

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "execution/bodies.h"
+#include "execution/event_text.h"
 #include "service/local/archive.h"
 #include "service/local/local_service.h"
 #include "wire/tar.h"
@@ -95,7 +96,7 @@ Status LocalService::exportExecution(const Principal&, const std::string& execut
     std::uint64_t log_bytes = 0;
     std::map<std::string, BodyRef> bodies_used;
     auto line = [&](const Event& event) {
-        return json::dump(toJson(event, row.id, row.agent_id)) + "\n";
+        return toText(event, row.id, row.agent_id) + "\n";
     };
     AEGIS_CHECK(forEachEvent(p_.journal, row.id, last, [&](const Event& event) -> Status {
         addToRecord(view, event);

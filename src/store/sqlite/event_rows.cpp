@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "execution/event_text.h"
 #include "store/sqlite/crc32c.h"
 #include "text/digest.h"
 
@@ -22,7 +23,7 @@ EventRow encodeEvent(const execution::Event& event) {
             event.iteration,
             event.candidate,
             event.sandbox,
-            json::dump(execution::encodeData(event))};
+            execution::encodeText(event)};
 }
 
 Result<EventRow> readEventRow(const Query& q, int first, std::string_view what) {
