@@ -46,6 +46,39 @@ std::string lineOf(const GuestMessage& message) {
     return guest::dispatchLine(dispatch);
 }
 
+/// One line of a streamed answer, the last one if it is no delta.
+Status put(const GuestMessage& message, net::ResponseWriter& writer) {
+    bool unknown = message.kind == GuestMessage::Kind::kError &&
+                   message.code == "unknown_dispatch" && !writer.begun();
+    if (unknown) return writer.sendError(ErrorCode::kInvalid, "no such dispatch");
+    auto line = lineOf(message);
+    if (!writer.begun()) {
+        wire::Headers headers{{"Content-Type", "application/x-ndjson"}};
+        AEGIS_CHECK(writer.begin(200, std::move(headers), line));
+        line.clear();
+    }
+    return message.kind == GuestMessage::Kind::kDelta ? writer.write(line) : writer.end(line);
+}
+
+/// Puts a short line without waiting, from another thread than the handler's; false: that one has
+/// to.
+bool deliver(const GuestMessage& message, net::ResponseWriter& writer) {
+    constexpr std::size_t kShort = 16U << 10U;
+    if (message.kind == GuestMessage::Kind::kDispatch || message.content.size() > kShort ||
+        writer.hasUnsent())
+        return false;
+    writer.setPrompt(true);
+    (void)put(message, writer);
+    writer.setPrompt(false);
+    return true;
+}
+
+/// Nobody reads any more, nor delivers.
+struct Leave {
+    runner::GuestCall& call;
+    ~Leave() { call.abandon(); }
+};
+
 const std::string& executionIdOf(const guest::Request& request) {
     return std::visit([](const auto& r) -> const std::string& { return r.execution_id; }, request);
 }
@@ -103,42 +136,28 @@ void GuestRoutes::handle(const ports::SandboxId& id, const net::Request& request
         return;
     }
     auto call = std::make_shared<runner::GuestCall>();
+    const Leave leave{*call};
+    bool streams = !request.headers.hasToken("Accept", "application/json");
+    if (streams)
+        call->deliverBy([&writer](const GuestMessage& m) { return deliver(m, writer); });
     if (auto* generate = std::get_if<guest::GenerateRequest>(&*parsed))
         runner_.generate(id, std::move(*generate), call);
     else
         runner_.dispatchResult(id, std::move(std::get<guest::DispatchResult>(*parsed)), call);
-    if (request.headers.hasToken("Accept", "application/json"))
-        single(call, writer);
-    else
+    if (streams)
         stream(call, writer);
-    call->abandon();
+    else
+        single(call, writer);
 }
 
 void GuestRoutes::stream(const runner::GuestCallPtr& call, net::ResponseWriter& writer) {
     while (true) {
         auto message = call->next(Deadline::in(clock_.boot(), kLookMs), clock_);
         if (!message) {
-            if (!call->open() || writer.clientGone()) return;
+            if (!writer.flush() || !call->open() || writer.clientGone()) return;
             continue;
         }
-        bool unknown = message->kind == GuestMessage::Kind::kError &&
-                       message->code == "unknown_dispatch" && !writer.begun();
-        if (unknown) {
-            (void)writer.sendError(ErrorCode::kInvalid, "no such dispatch");
-            return;
-        }
-        bool last = message->kind != GuestMessage::Kind::kDelta;
-        auto line = lineOf(*message);
-        if (!writer.begun()) {
-            wire::Headers headers{{"Content-Type", "application/x-ndjson"}};
-            if (!writer.begin(200, std::move(headers), line)) return;
-            line.clear();
-        }
-        if (last) {
-            (void)writer.end(line);
-            return;
-        }
-        if (!writer.write(line)) return;
+        if (!put(*message, writer) || message->kind != GuestMessage::Kind::kDelta) return;
     }
 }
 

@@ -111,15 +111,20 @@ void Call::launch() {
 }
 
 DeltaFn Call::deltaFn() {
-    return [this](std::string_view text) {
-        delivered_ = true;
-        {
-            // The sink may have cancelled from within an earlier delta of the same chunk.
-            std::lock_guard lock(mutex_);
-            if (cancelled_) return;
-        }
-        if (sink_.delta) sink_.delta(text);
-    };
+    return [this](std::string_view text) { said_ += text; };
+}
+
+/// Text that came together is told together: a turn of the listeners for each piece costs more than
+/// the piece.
+void Call::tell() {
+    if (said_.empty()) return;
+    delivered_ = true;
+    auto text = std::exchange(said_, {});
+    {
+        std::lock_guard lock(mutex_);
+        if (cancelled_) return;
+    }
+    if (sink_.delta) sink_.delta(text);
 }
 
 net::OnDataVerdict Call::onData(std::string_view chunk) {
@@ -129,10 +134,14 @@ net::OnDataVerdict Call::onData(std::string_view chunk) {
         error_body_ += chunk.substr(0, kMaxErrorBody - error_body_.size());
         return Verdict::kContinue;
     }
-    if (!reader_->feed(chunk, deltaFn())) return Verdict::kAbort;
+    auto fed = reader_->feed(chunk, deltaFn());
+    tell();
+    if (!fed) return Verdict::kAbort;
     if (!reader_->complete()) return Verdict::kContinue;
     // The rest of the body is let through so that the connection can be used again.
-    if (auto answer = reader_->finish(deltaFn())) {
+    auto answer = reader_->finish(deltaFn());
+    tell();
+    if (answer) {
         read_ = true;
         succeeded(std::move(*answer));
         return Verdict::kContinue;
@@ -148,6 +157,7 @@ void Call::onDone(net::CurlResult result) {
     }
     if (!result.error && result.http_status == 200) {
         auto answer = reader_->finish(deltaFn());
+        tell();
         if (answer) return succeeded(std::move(*answer));
     }
     failed(failureOf(result));
@@ -168,8 +178,10 @@ Failure Call::failureOf(const net::CurlResult& result) const {
 void Call::runScript() {
     auto answer = providers_[provider_]->script->answer(request_);
     if (!answer) return failed(readFailure(settings(), answer.error(), Fault::kRefused));
-    for (std::string_view piece : splitText(answer->content, kScriptDeltas))
-        deltaFn()(piece);
+    for (std::string_view piece : splitText(answer->content, kScriptDeltas)) {
+        said_ = piece;
+        tell();
+    }
     succeeded(std::move(*answer));
 }
 

@@ -60,6 +60,7 @@ class Call : public std::enable_shared_from_this<Call> {
     void finish(Result<ports::ModelAnswer> result, bool by_cancel = false);
     const ProviderSettings& settings() const { return providers_[provider_]->settings; }
     DeltaFn deltaFn();
+    void tell();
 
     CallServices services_;
     ports::ModelRequest request_;
@@ -80,6 +81,7 @@ class Call : public std::enable_shared_from_this<Call> {
     std::unique_ptr<AnswerReader> reader_;
     int status_ = 0;
     std::string error_body_;
+    std::string said_;        ///< not told yet
     bool delivered_ = false;  ///< a delta has reached the sink
     bool read_ = false;       ///< the answer was read whole; what still comes is dropped
     std::string failures_;    ///< of the providers given up, for the last error

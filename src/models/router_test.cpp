@@ -326,12 +326,30 @@ TEST_F(RouterTest, CancelAbortsATransferAWaitAndAnAnswerUnderWay) {
     router_->cancel(12345);
 }
 
+TEST_F(RouterTest, TextThatComesTogetherIsToldTogether) {
+    use(twoProviders());
+    start("both");
+    int deltas = 0;
+    on_delta_ = [&] { ++deltas; };
+    http_->send(200, kHalfStream + kHalfStream);
+    EXPECT_EQ(deltas_, "helhel");
+    EXPECT_EQ(deltas, 1);
+    http_->send(200, kHalfStream);
+    EXPECT_EQ(deltas_, "helhelhel");
+    EXPECT_EQ(deltas, 2);
+}
+
 TEST_F(RouterTest, CancelFromWithinADeltaStopsTheDeltas) {
     use(twoProviders());
     auto id = start("both");
     on_delta_ = [&] { router_->cancel(id); };
-    http_->send(200, kHalfStream + kHalfStream);
+    // The rest of the answer is there already.
+    const std::string rest =
+        "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n"
+        "data: [DONE]\n\n";
+    http_->send(200, kHalfStream + rest);
     EXPECT_EQ(deltas_, "hel");
+    EXPECT_TRUE(results_.empty());
     timers_->advance(0);
     EXPECT_EQ(error().code, ErrorCode::kCancelled);
 }

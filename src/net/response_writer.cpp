@@ -1,7 +1,10 @@
 #include <fmt/format.h>
+#include <sys/socket.h>
 
 #include <array>
+#include <cerrno>
 #include <ctime>
+#include <utility>
 
 #include "base/assert.h"
 #include "net/connection.h"
@@ -45,7 +48,28 @@ std::string errorBody(ErrorCode code, std::string_view message) {
                        errorTraits(code).name, text);
 }
 
+Status ResponseWriter::transmitPromptly(std::string_view head, std::string_view body) {
+    unsent_.append(head).append(body);
+    auto n = ::send(connection_.socket.get(), unsent_.data(), unsent_.size(),
+                    MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (n >= 0) {
+        unsent_.erase(0, static_cast<std::size_t>(n));
+    } else if (errno != EAGAIN && errno != EINTR) {
+        phase_ = Phase::kFailed;
+        return {ErrorCode::kIo, "the client is gone"};
+    }
+    return {};
+}
+
+Status ResponseWriter::flush() {
+    if (unsent_.empty()) return {};
+    auto before = std::exchange(unsent_, {});
+    return transmit(before, {});
+}
+
 Status ResponseWriter::transmit(std::string_view head, std::string_view body) {
+    if (prompt_) return transmitPromptly(head, body);
+    AEGIS_CHECK(flush());
     auto progress_ms = connection_.server().options.write_progress_ms;
     auto sent = os::sendAll(connection_.socket.get(), head, body, progress_ms, Deadline::never());
     if (!sent) phase_ = Phase::kFailed;

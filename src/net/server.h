@@ -67,6 +67,13 @@ class ResponseWriter {
     /// the answer: the client sees a broken body, as it should when something failed half-way.
     Status end(std::string_view last = {});
 
+    /// While it is on nothing that is sent waits for the client; what it does not take goes before
+    /// the next piece that may wait, or by flush(). Another thread may send then, while the
+    /// handler's waits for it.
+    void setPrompt(bool on) { prompt_ = on; }
+    bool hasUnsent() const { return !unsent_.empty(); }
+    Status flush();
+
     /// Whether the client has closed, half-closed or reset. Never waits.
     bool clientGone() const;
     /// Polls readable or hung up when clientGone() may have changed; for waiting on it with others.
@@ -93,6 +100,7 @@ class ResponseWriter {
     enum class Phase : std::uint8_t { kNone, kStreaming, kDone, kFailed, kDetached };
     Status sendHead(int status, wire::Headers& headers, std::string_view body, bool has_body);
     Status transmit(std::string_view head, std::string_view body);
+    Status transmitPromptly(std::string_view head, std::string_view body);
     std::string framed(std::string_view piece);
 
     Connection& connection_;
@@ -100,6 +108,8 @@ class ResponseWriter {
     bool chunked_ = false;
     bool bodiless_ = false;
     bool keep_alive_ = false;
+    bool prompt_ = false;
+    std::string unsent_;
     int status_ = 0;
     std::uint64_t body_bytes_ = 0;
     std::string route_;

@@ -252,6 +252,35 @@ TEST(Server, AStreamsFirstPieceGoesWithItsHeadAndTheLastWithItsEnd) {
     EXPECT_EQ(answer->body, std::string(200'000, 'b'));
 }
 
+TEST(Server, WhatGoesPromptlyNeverWaitsAndNothingOfItIsLost) {
+    std::string sent;
+    std::promise<void> full, go_on;
+    auto server = serveOn([&](const Request&, ResponseWriter& writer) {
+        // Another thread sends while the handler's waits for it.
+        std::thread([&] {
+            writer.setPrompt(true);
+            EXPECT_TRUE(writer.begin(200, {}, "first"));
+            sent = "first";
+            for (char c = 'a'; !writer.hasUnsent(); c = c == 'z' ? 'a' : static_cast<char>(c + 1)) {
+                sent += std::string(10'000, c);
+                EXPECT_TRUE(writer.write(std::string(10'000, c)));
+            }
+            writer.setPrompt(false);
+        }).join();
+        full.set_value();
+        go_on.get_future().wait();
+        EXPECT_TRUE(writer.flush());
+        EXPECT_FALSE(writer.hasUnsent());
+        EXPECT_TRUE(writer.end("last"));
+    });
+    RawClient client(server->port());
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    full.get_future().wait();
+    go_on.set_value();
+    auto answer = client.readToEnd();
+    EXPECT_TRUE(answer.ends_with("\r\n\r\n" + sent + "last"));
+}
+
 TEST(Server, StreamWithoutEndIsSeenAsCut) {
     auto server = serveOn([](const Request&, ResponseWriter& writer) {
         ASSERT_TRUE(writer.begin(200, {}));

@@ -13,6 +13,13 @@ void GuestCall::push(GuestMessage message) {
         bool delta = message.kind == GuestMessage::Kind::kDelta;
         if (delta && queued_bytes_ + message.content.size() > kMaxQueuedBytes) mute_ = true;
         if (delta && mute_) return;
+        if (waiting_ && queue_.empty() && deliver_ && deliver_(message)) {
+            closed_ = !delta;
+            if (delta) return;
+            waiting_ = false;
+            wake_.notify_all();
+            return;
+        }
         if (delta) queued_bytes_ += message.content.size();
         closed_ = !delta;
         queue_.push_back(std::move(message));
@@ -45,7 +52,9 @@ std::optional<GuestMessage> GuestCall::next(Deadline deadline, Clock& clock) {
     while (queue_.empty()) {
         auto left = deadline.leftMs(clock.boot());
         if (closed_ || left == 0) return std::nullopt;
+        waiting_ = true;
         wake_.wait_for(lock, std::chrono::milliseconds(std::min<std::int64_t>(left, 60'000)));
+        waiting_ = false;
     }
     auto message = std::move(queue_.front());
     queue_.pop_front();
@@ -58,7 +67,13 @@ void GuestCall::abandon() {
     closed_ = true;
     abandoned_ = true;
     gone_ = nullptr;
+    deliver_ = nullptr;
     queue_.clear();
+}
+
+void GuestCall::deliverBy(std::function<bool(const GuestMessage&)> deliver) {
+    std::lock_guard lock(mutex_);
+    deliver_ = std::move(deliver);
 }
 
 void GuestCall::watch(std::function<bool()> gone) {
@@ -94,6 +109,11 @@ void GuestCall::setId(std::string id) {
 std::string GuestCall::id() const {
     std::lock_guard lock(mutex_);
     return id_;
+}
+
+bool GuestCall::waited() const {
+    std::lock_guard lock(mutex_);
+    return waiting_;
 }
 
 bool GuestCall::open() const {

@@ -29,8 +29,8 @@ struct GuestMessage {
 
 /// A guest's request that waits for its answer: deltas as they come, then one closing message
 /// (dispatch, final or error), which is pushed only after the event behind it is durable. The guest
-/// API's thread pops, the execution's core thread pushes. Shared by the two; either may let go
-/// first.
+/// API's thread pops, or waits while the execution's thread, which pushes, delivers. Shared by the
+/// two; either may let go first.
 class GuestCall {
   public:
     /// Deltas beyond 4 MiB unread are dropped, and those after them, so that what is told is always
@@ -40,11 +40,16 @@ class GuestCall {
     /// The same with what the code stands for in other APIs.
     void fail(std::string code, const Error& error,
               std::optional<std::int64_t> retry_after_ms = {});
+    /// Delivers messages on the thread that pushes them while next() waits for one, which spares a
+    /// change of threads; false: it is for next(). Must not block nor use the call.
+    void deliverBy(std::function<bool(const GuestMessage&)> deliver);
     /// The next message; none when the deadline passed or after the closing message.
     std::optional<GuestMessage> next(Deadline deadline, Clock& clock);
     /// The guest's connection is gone: nothing more is read.
     void abandon();
     bool open() const;
+    /// Somebody is in next().
+    bool waited() const;
 
     // Only for calls in another API's format, whose clients ask again by sending the same again.
 
@@ -72,6 +77,8 @@ class GuestCall {
     bool abandoned_ = false;
     std::string id_;
     std::function<bool()> gone_;
+    std::function<bool(const GuestMessage&)> deliver_;
+    bool waiting_ = false;  ///< in next()
     bool closed_ = false;  ///< the closing message was pushed, or nobody reads
 };
 using GuestCallPtr = std::shared_ptr<GuestCall>;
