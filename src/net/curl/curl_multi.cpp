@@ -22,6 +22,8 @@ namespace aegis::net {
 namespace {
 
 constexpr long kIdleConnections = 64;
+/// Making one costs more than a short request does otherwise.
+constexpr std::size_t kSpareHandles = 32;
 constexpr std::int64_t kLongestWaitMs = 60'000;
 constexpr std::uint64_t kWakeKey = ~std::uint64_t{0};
 
@@ -205,7 +207,12 @@ class CurlMulti::Impl {
 
     void begin(std::unique_ptr<Transfer> transfer) {
         auto& placed = *(transfers_[transfer->id()] = std::move(transfer));
-        auto ready = placed.prepare();
+        Transfer::EasyPtr spare;
+        if (!spare_.empty() && !placed.pinned()) {
+            spare = std::move(spare_.back());
+            spare_.pop_back();
+        }
+        auto ready = placed.prepare(std::move(spare));
         if (ready && curl().multi_add_handle(multi_.get(), placed.easy()) == CURLM_OK) return;
         placed.fail(ready ? Error(ErrorCode::kInternal, "libcurl refuses the transfer")
                           : std::move(ready.error()));
@@ -241,6 +248,8 @@ class CurlMulti::Impl {
             transfers_.erase(found);
             transfer->finish(code);
             curl().multi_remove_handle(multi_.get(), transfer->easy());
+            if (spare_.size() < kSpareHandles && !transfer->pinned())
+                spare_.push_back(transfer->takeEasy());
         }
     }
 
@@ -252,6 +261,7 @@ class CurlMulti::Impl {
     os::EventFd wake_;
     std::unique_ptr<CURLM, MultiDeleter> multi_;
     std::map<TransferId, std::unique_ptr<Transfer>> transfers_;  ///< the curl thread's
+    std::vector<Transfer::EasyPtr> spare_;                       ///< the same
     std::atomic<TransferId> last_id_ = 0;
     std::mutex mutex_;
     std::condition_variable progressed_;

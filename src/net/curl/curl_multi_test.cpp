@@ -129,6 +129,43 @@ TEST_F(CurlMultiTest, AHeadHasALimit) {
     EXPECT_EQ(errorOf(post(*server, "/")), ErrorCode::kTooLarge);
 }
 
+TEST_F(CurlMultiTest, ATransferHasNothingOfTheOneBeforeIt) {
+    auto server = serveOn([](const Request& request, ResponseWriter& writer) {
+        std::string said = request.method + " " + request.body + " ";
+        said += request.headers.get("Authorization", "none");
+        (void)writer.send(200, {}, said);
+    });
+    auto plain = [&](std::string method) {
+        CurlRequest request;
+        request.url = "http://" + endpointOf(*server).str() + "/";
+        request.method = std::move(method);
+        request.deadline = soon();
+        return request;
+    };
+    for (int i = 0; i < 2; ++i) {
+        auto with_key = post(*server, "/", "body");
+        with_key.secret_headers = {{"Authorization", Secret("Bearer key")}};
+        EXPECT_EQ(perform(*curl_, std::move(with_key)).body, "POST body Bearer key");
+        EXPECT_EQ(perform(*curl_, plain("GET")).body, "GET  none");
+        auto strange = post(*server, "/", "body");
+        strange.method = "PATCH";
+        EXPECT_EQ(perform(*curl_, std::move(strange)).body, "PATCH body none");
+        EXPECT_EQ(perform(*curl_, plain("HEAD")).body, "");
+        EXPECT_EQ(perform(*curl_, post(*server, "/", "other")).body, "POST other none");
+        auto late = plain("GET");
+        late.deadline = Deadline::in(os::systemClock().boot(), 0);
+        EXPECT_EQ(errorOf(std::move(late)), ErrorCode::kTimeout);
+        auto refused = plain("GET");
+        refused.url = "http://127.0.0.1:1/";
+        EXPECT_EQ(errorOf(std::move(refused)), ErrorCode::kUnreachable);
+        auto over_its_own = plain("GET");
+        over_its_own.url = "http://no-such-name.invalid/";
+        over_its_own.connection = *os::connectTcp("127.0.0.1", server->port(), soon());
+        over_its_own.connection_to = "192.0.2.1:80";
+        EXPECT_EQ(perform(*curl_, std::move(over_its_own)).body, "GET  none");
+    }
+}
+
 TEST_F(CurlMultiTest, Errors) {
     auto server = serveOn([](const Request& request, ResponseWriter& writer) {
         if (request.path == "/silent") {

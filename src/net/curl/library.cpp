@@ -30,6 +30,7 @@ struct Loaded {
         find("curl_global_init", f.global_init);
         find("curl_easy_init", f.easy_init);
         find("curl_easy_cleanup", f.easy_cleanup);
+        find("curl_easy_reset", f.easy_reset);
         find("curl_easy_setopt", f.easy_setopt);
         find("curl_easy_getinfo", f.easy_getinfo);
         find("curl_easy_pause", f.easy_pause);

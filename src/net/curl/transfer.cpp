@@ -107,8 +107,13 @@ std::uint64_t Transfer::bytes() const {
     return received_ + head_bytes_ + static_cast<std::uint64_t>(std::max(sent, 0L));
 }
 
-Status Transfer::prepare() {
-    easy_.reset(curl().easy_init());
+Transfer::EasyPtr Transfer::takeEasy() {
+    curl().easy_reset(easy());
+    return std::move(easy_);
+}
+
+Status Transfer::prepare(EasyPtr used) {
+    easy_ = used ? std::move(used) : EasyPtr(curl().easy_init());
     if (!easy_) return {ErrorCode::kInternal, "curl_easy_init failed"};
     auto now = os::systemClock().boot();
     if (request_.deadline.passed(now)) return {ErrorCode::kTimeout, "timed out"};

@@ -19,10 +19,20 @@ class Transfer {
     Transfer(const Transfer&) = delete;
     Transfer& operator=(const Transfer&) = delete;
 
-    /// Sets all options. kInvalid for a header that may not be sent, kTimeout if it is too late
-    /// already.
-    Status prepare();
+    struct EasyDeleter {
+        void operator()(CURL* easy) const { curl().easy_cleanup(easy); }
+    };
+    using EasyPtr = std::unique_ptr<CURL, EasyDeleter>;
+
+    /// Sets all options, of a handle that another transfer had, or of a new one. kInvalid for a
+    /// header that may not be sent, kTimeout if it is too late already.
+    Status prepare(EasyPtr used);
     CURL* easy() const { return easy_.get(); }
+    /// Over a connection of its own: its handle is a new one, and no other's hereafter.
+    bool pinned() const { return !request_.connection_to.empty(); }
+    /// When the multi has let go of it: the handle, as good as new and with nothing of this
+    /// transfer in it.
+    EasyPtr takeEasy();
     TransferId id() const { return id_; }
 
     void finish(CURLcode code);
@@ -32,9 +42,6 @@ class Transfer {
     bool muted() const { return muted_; }
 
   private:
-    struct EasyDeleter {
-        void operator()(CURL* easy) const { curl().easy_cleanup(easy); }
-    };
     static std::size_t onWrite(char* bytes, std::size_t size, std::size_t count, void* self);
     static std::size_t onHeader(char* bytes, std::size_t size, std::size_t count, void* self);
     static curl_socket_t onOpenSocket(void* self, curlsocktype, curl_sockaddr*);
@@ -50,7 +57,7 @@ class Transfer {
     TransferId id_;
     CurlRequest request_;
     CurlCallbacks callbacks_;
-    std::unique_ptr<CURL, EasyDeleter> easy_;
+    EasyPtr easy_;
     curl_slist* headers_ = nullptr;
     curl_slist* connect_to_ = nullptr;
     std::array<char, CURL_ERROR_SIZE> message_{};
