@@ -11,8 +11,7 @@ namespace aegis::service {
 
 /// Delivers an execution's events with seq > after, each once and in order: first those that are
 /// stored, then live ones, ending after the terminal event. `deliver` runs on the thread of run()
-/// while it catches up and later on the journal's writer thread; it must not block and returns
-/// false to stop.
+/// while it catches up and later on the hub's; it must not block and returns false to stop.
 ///
 /// Shared: the hub's callback keeps it alive until stop().
 class Watch : public std::enable_shared_from_this<Watch> {
