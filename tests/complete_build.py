@@ -1,8 +1,22 @@
-"""What runs in sandboxes is made by the target `aegis` alone: quickstart.sh builds nothing else."""
+"""What runs in sandboxes is made by the target `aegis` alone: quickstart.sh builds nothing else.
+And the binary brings its C++ libraries, where it is built to (src/program/CMakeLists.txt)."""
 
 import os
+import re
 import subprocess
 import sys
+
+
+def outside(build):
+    """C++ libraries that the binary loads although their archives are there."""
+    with open(os.path.join(build, "CMakeCache.txt"), encoding="utf-8") as f:
+        cache = dict(re.findall(r"^(AEGIS_\w+):\w+=(.*)$", f.read(), re.MULTILINE))
+    archives = [cache.get(f"AEGIS_{name}_ARCHIVE", "") for name in ("JSON", "RE2")]
+    if cache.get("AEGIS_SANITIZE") or not all(os.path.isfile(path) for path in archives):
+        return []
+    dynamic = subprocess.run(["readelf", "-d", os.path.join(build, "aegis")], capture_output=True,
+                             text=True, check=True).stdout
+    return re.findall(r"\[(lib(?:stdc\+\+|gcc_s|fmt|boost_json|re2)\.[^]]*)\]", dynamic)
 
 
 def main(build):
@@ -19,6 +33,8 @@ def main(build):
     missing = sorted(set(programs) - set(made))
     if not programs or missing:
         sys.exit(f"not made by the target aegis: {missing or 'anything'}")
+    if loaded := outside(build):
+        sys.exit(f"loaded, not inside the binary: {' '.join(loaded)}")
 
 
 if __name__ == "__main__":
