@@ -7,7 +7,7 @@ import unittest
 
 from escape import LIMITS, Escape, printed
 from model import call, python
-from node import ISOLATION, workspace
+from node import ISOLATION, PATIENCE, workspace
 
 COUNT = """
 import errno, fcntl, json, os, resource, signal, socket, sys, threading, time
@@ -156,7 +156,9 @@ class Floods(Escape):
         super().setUpClass()
         before = cls.used()
         cls.record, results = cls.attack(
-            "floods", [*[python(COUNT + code) for code in GENTLE.values()], python(CHATTER),
+            "floods", [*[python(COUNT + code) for code in GENTLE.values()],
+                       call("cmd.run", command="python3", args=["-c", CHATTER],
+                            timeout=min(3600, int(180 * PATIENCE))),
                        call("cmd.run", command="true", args=["x" * 200_000]),
                        call("cmd.run", command="true", args=["x"] * 20_000)],
             volumes=[workspace()], timeout=300)
