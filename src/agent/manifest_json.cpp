@@ -132,10 +132,11 @@ json::Array toJson(const std::vector<Volume>& volumes) {
     for (const Volume& volume : volumes) {
         json::Object out;
         out["name"] = volume.name;
-        out["storage_class"] = name(volume.storage_class);
+        // An existing volume keeps its own.
+        if (volume.source_volume_id.empty()) out["storage_class"] = name(volume.storage_class);
         out["mount_point"] = volume.mount_point;
         out["access_mode"] = name(volume.access_mode);
-        out["size_limit"] = volume.size_limit_bytes;
+        if (volume.size_limit_bytes != 0) out["size_limit"] = volume.size_limit_bytes;
         if (volume.ttl_ms) out["ttl_hours"] = number(static_cast<double>(*volume.ttl_ms) / kHourMs);
         if (!volume.source_volume_id.empty())
             out["source"] = json::Object{{"volume_id", volume.source_volume_id}};

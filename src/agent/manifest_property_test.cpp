@@ -133,8 +133,10 @@ class Maker {
         v.size_limit_bytes = (1ULL << 20) + engine_() % (1ULL << 40);
         v.storage_class = static_cast<StorageClass>(upTo(1));
         if (v.storage_class == StorageClass::kEphemeral) v.ttl_ms = ms(300'000'000'000) - 1;
-        if (v.storage_class == StorageClass::kPersistent && coin())
-            v.source_volume_id = "6f1c2a1e-0000-4000-8000-000000000001";
+        if (v.storage_class == StorageClass::kPersistent && coin()) {
+            v.source_volume_id = "6f1c2a1e-0000-4000-8000-00000000000" + std::to_string(number);
+            if (coin()) v.size_limit_bytes = 0;
+        }
         return v;
     }
     void tools(Manifest& m) {

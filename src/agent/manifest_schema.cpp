@@ -46,7 +46,7 @@ constexpr std::string_view kDefinitions = R"JSON({
       "description": "Hours from the execution's end until it is deleted; 0: at the end."},
     "ttl": {"type": "string", "description": "An older spelling of ttl_hours."},
     "source": {"type": "object", "additionalProperties": false, "required": ["volume_id"],
-      "description": "An existing volume.",
+      "description": "An existing volume; it keeps its size, class and time to live.",
       "properties": {"volume_id": {"type": "string", "format": "uuid",
         "description": "Its id."}}},
     "volume_id": {"type": "string", "description": "An older spelling of source.volume_id."}}}

@@ -265,6 +265,7 @@ TEST(Manifest, SwitchesOnWhatTheNodeOffers) {
     const Manifest& m = parsed->front().manifest;
     EXPECT_EQ(m.execution.budget->usd, 1.5);
     EXPECT_EQ(m.volumes.at(0).storage_class, StorageClass::kPersistent);
+    EXPECT_EQ(m.volumes.at(0).size_limit_bytes, 0U);
     auto again = manifestFromJson(manifestToJson(m));
     ASSERT_TRUE(again) << lines(again.error().details, "");
     EXPECT_EQ(*again, m);

@@ -82,6 +82,12 @@ void readTtl(Reader& r, Volume& out) {
             out.ttl_ms = ms;
     }
     bool given = r.has("ttl_hours") || r.has("ttl");
+    if (!out.source_volume_id.empty()) {
+        if (given)
+            r.error(r.has("ttl_hours") ? "ttl_hours" : "ttl",
+                    "cannot be used with source (an existing volume keeps its own)");
+        return;
+    }
     if (out.storage_class == StorageClass::kEphemeral && !given)
         r.require("ttl_hours", "hours, for an ephemeral volume; 0: deleted at the end");
     if (out.storage_class == StorageClass::kPersistent && given)
@@ -116,8 +122,15 @@ void readVolume(Reader& r, Volume& out, Context& context) {
         r.error("name",
                 fmt::format("{} is not a name (expected {})", yaml::shown(out.name), kName));
     readSource(r, out, context);
-    if (!out.source_volume_id.empty()) out.storage_class = StorageClass::kPersistent;
+    const bool existing = !out.source_volume_id.empty();
+    if (existing) {
+        out.storage_class = StorageClass::kPersistent;
+        out.size_limit_bytes = 0;  // unless given, the volume's own
+    }
     bool given = r.choice("storage_class", out.storage_class, storageClasses());
+    if (existing && out.storage_class == StorageClass::kEphemeral)
+        r.error("storage_class",
+                "cannot be ephemeral with source (an existing volume keeps its own)");
     if (given && out.storage_class == StorageClass::kPersistent)
         context.demand(capability::kPersistentVolume, r.path("storage_class"),
                        *r.get("storage_class"), "a persistent volume is");
@@ -146,6 +159,10 @@ void readVolumes(const Node& node, std::vector<Volume>& out, Context& context) {
             if (!volume.name.empty() && other.name == volume.name)
                 r.error("name",
                         fmt::format("another volume is named {} too", yaml::shown(volume.name)));
+            if (!volume.source_volume_id.empty() &&
+                other.source_volume_id == volume.source_volume_id)
+                r.error(r.has("source") ? "source" : "volume_id",
+                        fmt::format("volume {} mounts it too", yaml::shown(other.name)));
             const std::string &a = volume.mount_point, &b = other.mount_point;
             if (!a.empty() && !b.empty() && (isWithin(a, b) || isWithin(b, a)))
                 r.error(mountKey(r),

@@ -230,10 +230,10 @@ constexpr std::array kObjectList{
     SchemaText{"ManifestResources",
                "cpu int\n memory int\n disk int\n pids int\n timeout text"},
     SchemaText{"ManifestVolume", R"(name text
-        storage_class text
+        storage_class? text
         mount_point text
         access_mode text
-        size_limit int
+        size_limit? int
         ttl_hours? number
         source? ManifestVolumeSource)"},
     SchemaText{"ManifestVolumeSource", "volume_id text"},

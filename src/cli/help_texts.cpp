@@ -141,7 +141,8 @@ std::vector<HelpText> volumeTexts() {
         {"volume list", "", {{"", "aegis volume list --execution @last"}}},
         {"volume get", "", {{"", "aegis volume get 3f2a91c0"}}},
         {"volume delete",
-         "A volume that an execution holds is a conflict (exit code 4).",
+         "A volume that an execution holds, or that the manifest of an agent names, is a conflict "
+         "(exit code 4).",
          {{"", "aegis volume delete 3f2a91c0"}}},
         {"volume files", "", {{"", "aegis volume files 3f2a91c0 /src"}}},
         {"volume cp",

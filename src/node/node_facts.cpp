@@ -67,6 +67,7 @@ agent::NodeFacts nodeFacts(const config::Config& config, const std::vector<std::
     facts.capabilities.emplace(agent::capability::kEgress);
     facts.capabilities.emplace(agent::capability::kWarmPool);
     facts.capabilities.emplace(agent::capability::kStartupScript);
+    facts.capabilities.emplace(agent::capability::kVolumeSource);
     facts.images = config.runtime.images;
     facts.tools.insert(tools.begin(), tools.end());
     facts.host_millicores = static_cast<int>(std::thread::hardware_concurrency()) * 1000;

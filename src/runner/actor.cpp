@@ -47,16 +47,6 @@ bool isTerminalEvent(const Event& e) {
 
 }  // namespace
 
-std::vector<std::string> locksOf(const ExecutionContext& context) {
-    std::vector<std::string> out;
-    for (const auto& volume : context.manifest->volumes) {
-        bool exclusive = volume.storage_class == agent::StorageClass::kPersistent &&
-                         volume.access_mode == agent::AccessMode::kReadWrite;
-        if (exclusive) out.push_back(fmt::format("{}/{}", context.agent_id.str(), volume.name));
-    }
-    return out;
-}
-
 Actor::Actor(std::shared_ptr<Deps> deps, ExecutionContext context, State state, Ended ended)
     : deps_(std::move(deps)),
       context_(std::move(context)),
@@ -136,8 +126,8 @@ void Actor::append(std::vector<Event> events, std::vector<ports::Body> bodies, s
     for (const auto& event : events) {
         if (durabilityOf(event) <= Durability::kBeforeRelease) barrier_ = event.seq;
         if (std::holds_alternative<ExecutionStarted>(event.data)) {
-            for (auto& lock : locksOf(context_))
-                batch.acquire.push_back({"volume", std::move(lock)});
+            for (const auto& lock : context_.locks)
+                batch.acquire.push_back({"volume", lock});
         }
         // Volumes that stayed attached are in quarantine: their locks are kept.
         if (isTerminalEvent(event)) batch.release_claims = state_.volumes.empty();

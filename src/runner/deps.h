@@ -83,6 +83,7 @@ struct ExecutionContext {
     std::string image;
     std::map<std::string, std::string> labels;
     std::string idempotency_key, idempotency_digest;
+    std::vector<std::string> locks;  ///< set by the runner: see locksOf
     execution::BodyRef input;
     /// Null only after a restart with a configuration that no longer offers what the manifest
     /// asks for; `no_runtime` says what.
@@ -90,7 +91,8 @@ struct ExecutionContext {
     Error no_runtime;
 };
 
-/// Names of the exclusive locks that an execution needs: its agent's persistent read-write volumes.
-std::vector<std::string> locksOf(const ExecutionContext& context);
+/// Names of the exclusive locks that an execution needs: of each volume that it may write to and
+/// that another execution can have too. Blocks where an existing volume has to be looked up.
+Result<std::vector<std::string>> locksOf(const ExecutionContext& context, ports::Volumes& volumes);
 
 }  // namespace aegis::runner

@@ -10,7 +10,7 @@ namespace {
 
 std::function<void()> admit(const std::shared_ptr<Actor>& actor) {
     // Leaving the queue is the actor's business when it ends, not of this effect: it stays granted.
-    actor->deps().scheduler.request(actor->context().id, locksOf(actor->context()),
+    actor->deps().scheduler.request(actor->context().id, actor->context().locks,
                                     [actor](UtcTime at) { actor->post(Admitted{at}); });
     return [] {};
 }

@@ -135,6 +135,7 @@ Result<ExecutionContext> Runner::contextOf(const ports::ExecutionRow& row) {
     context.agent_revision = row.agent_revision;
     context.labels = row.labels;
     context.manifest = std::make_shared<const agent::Manifest>(std::move(manifest));
+    AEGIS_TRY(context.locks, locksOf(context, deps_->volumes));
     if (!resolved) {
         context.no_runtime = std::move(resolved.error());
         return context;
@@ -155,7 +156,7 @@ Status Runner::load(const ports::ExecutionRow& row) {
     context.input = state.input;
     bool was_running = state.status == execution::Status::kRunning;
     if (was_running)
-        deps_->scheduler.adopt(row.id, locksOf(context));
+        deps_->scheduler.adopt(row.id, context.locks);
     else
         deps_->scheduler.arrive(row.id);
     auto actor = start(std::move(context), std::move(state));
@@ -208,6 +209,7 @@ Result<UtcTime> Runner::submit(Submission submission) {
         std::lock_guard lock(mutex_);
         if (stopping_) return stoppingError();
     }
+    AEGIS_TRY(submission.context.locks, locksOf(submission.context, deps_->volumes));
     // Shared with the callback, which outlives this call if the wait below is given up.
     auto promise = std::make_shared<std::promise<Result<UtcTime>>>();
     auto future = promise->get_future();

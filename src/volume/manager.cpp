@@ -15,7 +15,7 @@
 #include "os/mount_tree.h"
 #include "os/run_program.h"
 #include "os/user_namespace.h"
-#include "text/digest.h"
+#include "ports/volume_sources.h"
 #include "volume/attachment.h"
 
 namespace aegis::volume {
@@ -28,16 +28,10 @@ constexpr std::size_t kMaxQueue = 4096;
 constexpr std::int64_t kProbeMs = 10'000;
 constexpr std::int64_t kRoomCheckNs = 1'000'000'000;
 
-/// The same execution and name always give the same ephemeral volume, so a repeated attach needs no
-/// look-up and a crash in between loses nothing. As random as the execution's id is.
-VolumeId ephemeralId(const ExecutionId& execution, const std::string& name) {
-    auto hex = text::sha256Hex(fmt::format("volume\n{}\n{}", execution.str(), name));
-    hex[12] = '4';
-    hex[16] = "89ab"[static_cast<unsigned>(hex[16] & 3)];
-    auto id =
-        VolumeId::parse(fmt::format("{}-{}-{}-{}-{}", hex.substr(0, 8), hex.substr(8, 4),
-                                    hex.substr(12, 4), hex.substr(16, 4), hex.substr(20, 12)));
-    return id.value_or(VolumeId{});
+/// As the execution's manifest calls it.
+VolumeRecord named(VolumeRecord record, const std::string& name) {
+    record.name = name;
+    return record;
 }
 
 bool isEphemeral(const VolumeRecord& record) { return record.storage_class == "ephemeral"; }
@@ -119,6 +113,10 @@ Result<std::vector<AttachedVolume>> VolumeManager::attachAll(const ports::Attach
     std::vector<AttachedVolume> attached;
     for (const auto& volume : request.volumes) {
         auto one = attachOne(request, volume, deadline);
+        // That of a source may be one that the agent has under a name of its own.
+        if (one &&
+            std::ranges::find(attached, one->record.id, &AttachedVolume::id) != attached.end())
+            one = Error(ErrorCode::kInvalid, "it is mounted at another place already");
         if (!one) {
             undo(request.execution, made);
             return std::move(one.error()).within(fmt::format("volume {}", volume.name));
@@ -133,8 +131,9 @@ Result<std::vector<AttachedVolume>> VolumeManager::attachAll(const ports::Attach
         undo(request.execution, made);
         return std::move(*refused);
     }
-    for (const auto& one : made)
-        watch_.add(request.execution, one.record, layout_.mount(one.record.id));
+    for (std::size_t i = 0; i < made.size(); ++i)
+        watch_.add(request.execution, named(made[i].record, request.volumes[i].name),
+                   layout_.mount(made[i].record.id));
     std::lock_guard lock(users_mutex_);
     attached_[request.execution] = attached;
     return attached;
@@ -147,13 +146,15 @@ Result<VolumeManager::Made> VolumeManager::attachOne(const ports::AttachRequest&
         return {ErrorCode::kTimeout, "could not be attached in time"};
     AEGIS_TRY(Made made, findOrCreate(request, volume, deadline));
     auto guard = locks_.lock(made.record.id);
+    // It may have been deleted, or have expired, in between.
+    if (!made.created && !hasUsers(made.record.id)) AEGIS_CHECK(store_.get(made.record.id));
     auto mounted = mountFor(request.execution, made);
     if (mounted) {
         made.record.execution_id = request.execution;
         made.record.mount_point = volume.mount_point;
         made.record.mounted = true;
         made.record.expires_at = {};
-        addUser(request.execution, made.record);
+        addUser(request.execution, named(made.record, volume.name));
         mounted = putRow(made);
     }
     if (mounted) return made;
@@ -230,21 +231,20 @@ bool VolumeManager::dropUser(const VolumeId& id, const ExecutionId& execution) {
 
 Result<std::optional<VolumeRecord>> VolumeManager::find(const ports::AttachRequest& request,
                                                         const agent::Volume& volume) {
-    std::optional<VolumeId> id;
     if (!volume.source_volume_id.empty()) {
-        id = VolumeId::parse(volume.source_volume_id);
+        const auto id = VolumeId::parse(volume.source_volume_id);
         if (!id) return {ErrorCode::kInvalid, volume.source_volume_id + ": is no volume id"};
-    } else if (volume.storage_class == agent::StorageClass::kPersistent) {
-        return store_.persistent(request.agent, volume.name);
-    } else {
-        id = ephemeralId(request.execution, volume.name);
-        if (auto used = inUseBy(*id, request.execution)) return used;
+        AEGIS_TRY(auto source, store_.get(*id));
+        AEGIS_CHECK(ports::canBeMounted(volume, source));
+        return std::optional(std::move(source));
     }
-    auto record = store_.get(*id);
+    if (volume.storage_class == agent::StorageClass::kPersistent)
+        return store_.persistent(request.agent, volume.name);
+    const auto id = ports::ephemeralVolume(request.execution, volume.name);
+    if (auto used = inUseBy(id, request.execution)) return used;
+    auto record = store_.get(id);
     if (record) return std::optional(std::move(*record));
     if (record.error().code != ErrorCode::kNotFound) return record.error();
-    if (!volume.source_volume_id.empty())
-        return {ErrorCode::kNotFound, fmt::format("no volume {}", volume.source_volume_id)};
     return std::nullopt;
 }
 
@@ -265,7 +265,7 @@ Result<VolumeManager::Made> VolumeManager::create(const ports::AttachRequest& re
     AEGIS_CHECK(checkRoom(volume.size_limit_bytes));
     bool persistent = volume.storage_class == agent::StorageClass::kPersistent;
     VolumeRecord record{.id = persistent ? VolumeId::generate(random_)
-                                         : ephemeralId(request.execution, volume.name),
+                                         : ports::ephemeralVolume(request.execution, volume.name),
                         .name = volume.name,
                         .agent_id = request.agent,
                         .storage_class = std::string(agent::name(volume.storage_class)),
@@ -364,6 +364,8 @@ Status VolumeManager::detachOne(const VolumeId& id, const ExecutionId& execution
     auto guard = locks_.lock(id);
     auto used = inUseBy(id, execution);
     if (!dropUser(id, execution)) return {};
+    // Nobody else can have had it: its row says no more.
+    if (used && isEphemeral(*used) && used->ttl_ms <= 0) return removeSoon(id);
     auto record = store_.get(id);
     if (record) return release(std::move(*record), ended_at, deadline);
     if (record.error().code != ErrorCode::kNotFound) return record.error();

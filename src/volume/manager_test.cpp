@@ -301,21 +301,6 @@ TEST_F(VolumeManagerTest, sharedVolumesGoWithTheirLastUser) {
     EXPECT_FALSE(fs::exists(a->at(0).source));
 }
 
-TEST_F(VolumeManagerTest, sourceMountsAnExistingVolume) {
-    auto execution = newExecution();
-    auto made = attach(execution, {volume("workspace", 4 * kMiB, 60'000)});
-    ASSERT_TRUE(made);
-    ASSERT_TRUE(os::writeFileAtomic(made->at(0).source + "/kept", "text"));
-    ASSERT_TRUE(detach(execution, now()));
-    auto request = volume("other", 4 * kMiB, 0);
-    request.source_volume_id = made->at(0).id.str();
-    auto again = attach(newExecution(), {request});
-    ASSERT_TRUE(again) << again.error().message;
-    EXPECT_EQ(*os::readFile(again->at(0).source + "/kept", 100), "text");
-    request.source_volume_id = VolumeId::generate(os::systemRandom()).str();
-    EXPECT_EQ(attach(newExecution(), {request}).error().code, ErrorCode::kNotFound);
-}
-
 TEST_F(VolumeManagerTest, allOrNone) {
     Options capped;
     capped.max_total_bytes = 20 * kMiB;

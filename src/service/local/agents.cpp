@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "service/local/local_service.h"
+#include "service/local/volume_sources.h"
 
 namespace aegis::service {
 namespace {
@@ -124,6 +125,7 @@ Result<json::Value> LocalService::deploy(const Principal&, const std::vector<Man
         imageWarning(checked, image, runtime->checkImage(image, policy));
         if (!manifest.volumes.empty()) {
             if (auto limits = p_.volumes.available(); !limits) return notOffered(limits.error());
+            AEGIS_CHECK(warnOfSources(p_.volumes, manifest, checked.warnings));
         }
     }
     json::Array items;

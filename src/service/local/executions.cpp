@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "service/local/local_service.h"
+#include "service/local/volume_sources.h"
 #include "text/digest.h"
 #include "text/edit_distance.h"
 #include "text/json_schema.h"
@@ -230,6 +231,7 @@ Result<json::Value> LocalService::execute(const Principal&, const ExecuteRequest
         }
         AEGIS_CHECK(checkDeployed(record));
     }
+    AEGIS_CHECK(checkSources(p_.volumes, manifest));
     context.id = ExecutionId::generate(p_.random);
     context.agent_id = record.id;
     context.agent_name = record.name;
@@ -454,6 +456,7 @@ Result<json::Value> LocalService::getVolume(const Principal&, const std::string&
 
 Status LocalService::deleteVolume(const Principal&, const std::string& volume) {
     AEGIS_TRY(auto record, resolveVolume(volume));
+    AEGIS_CHECK(namedByNobody(p_.registry, record.id));
     return p_.volumes.erase(record.id);
 }
 
