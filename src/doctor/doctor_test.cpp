@@ -77,8 +77,8 @@ class FakeMachine : public Machine {
         if (images[reference]) return {};
         return {image_error, "no such image"};
     }
-    Result<json::Value> daemon(const std::string& address) override {
-        auto found = daemons.find(address);
+    Result<json::Value> daemon(const std::string& where) override {
+        auto found = daemons.find(where);
         if (found == daemons.end()) return no_daemon;
         return found->second;
     }

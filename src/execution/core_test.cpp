@@ -359,16 +359,21 @@ class Chaos {
         const auto& s = m_.state;
         auto calls = static_cast<std::int64_t>(m_.count<LlmCallStarted>());
         ASSERT_EQ(s.spending.llm_calls, calls);
-        if (isTerminal(s.status)) ASSERT_TRUE(s.spending.open.empty()) << "all is settled";
+        if (isTerminal(s.status)) {
+            ASSERT_TRUE(s.spending.open.empty()) << "all is settled";
+        }
         if (m_.count<BudgetExceeded>() > 0) {
             ASSERT_TRUE(s.outcome);
             ASSERT_EQ(s.outcome->failure.code, failure_code::kBudgetExceeded);
         }
         if (!s.plan.budget) return;
         const auto& budget = *s.plan.budget;
-        if (budget.llm_calls) ASSERT_LE(calls, *budget.llm_calls);
-        if (budget.tool_calls)
+        if (budget.llm_calls) {
+            ASSERT_LE(calls, *budget.llm_calls);
+        }
+        if (budget.tool_calls) {
             ASSERT_LE(m_.count<ToolCallStarted>(), static_cast<std::size_t>(*budget.tool_calls));
+        }
         // A call may use more than was reserved; one that begins beyond the budget must not be.
         if (m_.log.empty()) return;
         const auto* begun = std::get_if<LlmCallStarted>(&m_.log.back().data);
@@ -376,7 +381,9 @@ class Chaos {
         auto tokens = s.spending.settled.tokens;
         for (const auto& open : s.spending.open)
             tokens += open.amount.tokens;
-        if (budget.tokens) ASSERT_LE(tokens, *budget.tokens);
+        if (budget.tokens) {
+            ASSERT_LE(tokens, *budget.tokens);
+        }
     }
 
     void finish() {

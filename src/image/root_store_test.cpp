@@ -162,7 +162,9 @@ TEST_F(RootStoreTest, ALayerIsUnpackedAsItWas) {
     EXPECT_EQ(st.st_mode & 07777, 0755U);
     EXPECT_EQ(st.st_nlink, 2U);
     EXPECT_EQ(st.st_mtime, 1'600'000'000);
-    if (options_.id_base != 0) EXPECT_EQ(st.st_uid, options_.id_base);
+    if (options_.id_base != 0) {
+        EXPECT_EQ(st.st_uid, options_.id_base);
+    }
     ASSERT_EQ(::stat((dir_ + "/root/deep/er/file").c_str(), &st), 0);
     if (options_.id_base != 0) {
         EXPECT_EQ(st.st_uid, 1000U) << "the sandbox's user is itself";
