@@ -1,5 +1,6 @@
 """The way out: what the egress proxy must not be talked into, under the most permissive policy."""
 
+import errno
 import json
 import os
 import shutil
@@ -226,12 +227,23 @@ class Proxy(Escape):
         cls.node.configure(cls.model.config(**cls.config))
 
     @classmethod
+    def serve(cls):
+        """Serves; returns who listens at the same port of loopback, which may be another's."""
+        for _ in range(20):
+            cls.plain, cls.tls = test_egress.serve_both(cls)
+            try:
+                return socket.create_server(("127.0.0.1", cls.plain))
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+        raise AssertionError("no port is free at both addresses")
+
+    @classmethod
     def setUpClass(cls):
         super().setUpClass()
         del Upstream.seen[:]
-        cls.plain, cls.tls = test_egress.serve_both(cls)
         cls.canary_reached = []
-        canary = socket.create_server(("127.0.0.1", cls.plain))
+        canary = cls.serve()
         cls.addClassCleanup(canary.close)
         threading.Thread(target=cls.watch, args=(canary,), daemon=True).start()
         policy = {"network": {"mode": "deny", "denylist": ["blocked.dns.test"]}}
