@@ -34,12 +34,57 @@ json::Value textValue(std::string_view text, std::size_t limit = kNoLimit);
 
 inline constexpr std::array<std::string_view, 3> kOutcomes = {"completed", "failed", "cancelled"};
 
-/// Writes fields into an object.
-class Writer {
+/// What all writers write alike: the fields of a type that has a form of its own, through the plain
+/// ones and object() of `Self`.
+template <class Self>
+class WriterForms {
   public:
     static constexpr bool kWriting = true;
     template <class T>
     using Ref = const T&;
+
+    template <class T>
+    void field(const char* key, const std::optional<T>& value) {
+        if (value) self().field(key, *value);
+    }
+    void field(const char* key, const UtcTime& time) { self().field(key, time.rfc3339()); }
+    template <class Tag>
+    void field(const char* key, const Id<Tag>& id) {
+        if (!id.empty()) self().field(key, id.str());
+    }
+    void field(const char* key, const BodyRef& ref) {
+        if (!ref.empty())
+            self().object(key, [&](Self& w) {
+                w.field("sha256", ref.sha256, kDigestBytes), w.field("size", ref.size);
+            });
+    }
+    void field(const char* key, const Failure& failure) {
+        if (failure.code.empty()) return;
+        self().object(key, [&](Self& w) {
+            w.field("code", failure.code);
+            w.field("message", failure.message, kMaxMessageBytes);
+        });
+    }
+    void field(const char* key, Outcome outcome) {
+        self().field(key, std::string(kOutcomes[std::size_t(outcome)]));
+    }
+    template <class T>
+    void nested(const char* key, const T& value) {
+        self().object(key, [&](Self& w) { fields(w, value); });
+    }
+    template <class T>
+    void nested(const char* key, const std::optional<T>& value) {
+        if (value) nested(key, *value);
+    }
+
+  private:
+    Self& self() { return static_cast<Self&>(*this); }
+};
+
+/// Writes fields into an object.
+class Writer : public WriterForms<Writer> {
+  public:
+    using WriterForms::field;
 
     void field(const char* key, bool value) { out[key] = value; }
     void field(const char* key, double value) { out[key] = std::isfinite(value) ? value : 0.0; }
@@ -47,30 +92,8 @@ class Writer {
     void field(const char* key, T value) {
         out[key] = value;
     }
-    template <class T>
-    void field(const char* key, const std::optional<T>& value) {
-        if (value) field(key, *value);
-    }
     void field(const char* key, const std::string& text, std::size_t limit = kNoLimit) {
         if (!text.empty()) out[key] = textValue(text, limit);
-    }
-    void field(const char* key, const UtcTime& time) { field(key, time.rfc3339()); }
-    template <class Tag>
-    void field(const char* key, const Id<Tag>& id) {
-        if (!id.empty()) field(key, id.str());
-    }
-    void field(const char* key, const BodyRef& ref) {
-        if (!ref.empty())
-            object(key, [&](Writer& w) {
-                w.field("sha256", ref.sha256, kDigestBytes), w.field("size", ref.size);
-            });
-    }
-    void field(const char* key, const Failure& failure) {
-        if (failure.code.empty()) return;
-        object(key, [&](Writer& w) {
-            w.field("code", failure.code);
-            w.field("message", failure.message, kMaxMessageBytes);
-        });
     }
     void field(const char* key, const std::map<std::string, std::string>& map) {
         if (map.empty()) return;
@@ -80,17 +103,6 @@ class Writer {
             members[clean.get_string()] = textValue(text);
         }
         out[key] = std::move(members);
-    }
-    void field(const char* key, Outcome outcome) {
-        field(key, std::string(kOutcomes[std::size_t(outcome)]));
-    }
-    template <class T>
-    void nested(const char* key, const T& value) {
-        object(key, [&](Writer& w) { fields(w, value); });
-    }
-    template <class T>
-    void nested(const char* key, const std::optional<T>& value) {
-        if (value) nested(key, *value);
     }
     template <class T>
     void list(const char* key, const std::vector<T>& values) {
@@ -102,16 +114,14 @@ class Writer {
         }
         if (!array.empty()) out[key] = std::move(array);
     }
-
-    json::Object out;
-
-  private:
     template <class F>
     void object(const char* key, F fill) {
         Writer w;
         fill(w);
         out[key] = std::move(w.out);
     }
+
+    json::Object out;
 };
 
 /// Reads fields back; the first that is missing or of a wrong kind is remembered.
