@@ -59,14 +59,13 @@ print(json.dumps([globals()[p[0]](*p[1:]) for p in PROBES]))
 """
 
 
-class Answers(http.server.BaseHTTPRequestHandler):
+class Replies(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    seen = []
 
-    def do_GET(self):
-        Answers.seen.append((self.path, dict(self.headers)))
-        body = b"x" * (3 * LIMIT) if self.path == "/large" else b"reached"
-        self.send_response(200)
+    def reply(self, status, body=b"", **headers):
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         try:
@@ -76,6 +75,14 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+class Answers(Replies):
+    seen = []
+
+    def do_GET(self):
+        Answers.seen.append((self.path, dict(self.headers)))
+        self.reply(200, b"x" * (3 * LIMIT) if self.path == "/large" else b"reached")
 
 
 def own_address():

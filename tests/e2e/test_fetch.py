@@ -1,7 +1,6 @@
 """web.fetch: what an agent's model reads of the web, by policy, in both isolations."""
 
 import gzip
-import http.server
 import json
 import os
 import unittest
@@ -9,28 +8,16 @@ import unittest
 from case import Case
 from model import Model, call, tool_results, turns
 from node import ISOLATION, agent, wait_until
-from test_egress import NodeWithHosts, own_address, serve
+from test_egress import NodeWithHosts, Replies, own_address, serve
 from test_embedded import prepare
 from tls import Authority
 
 PAGE = 256 * 1024
 
 
-class Web(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
+class Web(Replies):
     seen = []
     open = set()
-
-    def reply(self, status, body=b"", **headers):
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        try:
-            self.wfile.write(body)
-        except OSError:
-            pass
 
     def do_GET(self):
         Web.seen.append((self.path, dict(self.headers)))
@@ -58,9 +45,6 @@ class Web(http.server.BaseHTTPRequestHandler):
             return self.reply(404, b"not here", Content_Type="text/plain")
         return self.reply(200, "<p>b\u00fccher</p>".encode(), Content_Type="text/html; charset=utf-8",
                           Set_Cookie="a=b")
-
-    def log_message(self, *_):
-        pass
 
 
 class WebFetch:
