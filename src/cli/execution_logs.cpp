@@ -29,16 +29,9 @@ struct LogFlags {
 std::string keep(std::string_view text) { return text::escapeControl(text, text::Lines::kKeep); }
 
 std::string toolText(const json::Value& tool) {
-    auto line = "  Tool: " + text::escapeControl(json::getString(tool, "tool"));
-    if (auto summary = text::escapeControl(json::getString(tool, "summary")); !summary.empty())
-        line += " " + summary;
-    const auto* exit_code = json::find(tool, "exit_code");
-    bool exited = exit_code != nullptr && exit_code->is_int64();
-    if (exited && exit_code->get_int64() != 0)
-        line += fmt::format(" -> exit {}", exit_code->get_int64());
-    else if (auto reason = json::getString(tool, "reason"); !reason.empty() && !exited)
-        line += " -> " + text::escapeControl(reason);
-    else if (json::getString(tool, "status") == "lost")
+    auto reason = json::getString(tool, "reason");
+    auto line = "  " + toolCallText(tool, json::getString(tool, "summary"), reason);
+    if (reason.empty() && json::getString(tool, "status") == "lost")
         line += " -> lost, the daemon ended";
     return line + "\n";
 }

@@ -51,6 +51,22 @@ std::string failureText(const json::Value& data) {
     return text::escapeControl(firstLine(json::getString(*failure, "message")));
 }
 
+/// A reason names the call for the model, who sees nothing else of it; on a line of the call that
+/// would be said twice. "<path> (<n> bytes)" is in the reason as its path alone.
+std::string_view withoutCall(std::string_view reason, std::string_view tool,
+                             std::string_view summary) {
+    if (!reason.starts_with(tool)) return reason;
+    auto rest = reason.substr(tool.size());
+    if (rest.starts_with(": ")) return rest.substr(2);
+    if (!rest.starts_with(' ')) return reason;
+    rest.remove_prefix(1);
+    for (auto subject : {summary, summary.substr(0, summary.rfind(" ("))}) {
+        if (subject.empty() || !rest.starts_with(subject)) continue;
+        if (auto why = rest.substr(subject.size()); why.starts_with(": ")) return why.substr(2);
+    }
+    return reason;
+}
+
 }  // namespace
 
 int exitCodeOf(std::string_view status) {
@@ -77,7 +93,7 @@ std::string WatchLines::add(const json::Value& event) {
     if (type == "IterationStarted")
         return stamp(event) + fmt::format("Iteration {} Started\n", iteration);
     if (type == "ToolCallStarted") {
-        running_[json::getInt(data, "call")] = text(data, "summary");
+        running_[json::getInt(data, "call")] = json::getString(data, "summary");
         return {};
     }
     if (type == "ToolCallCompleted" || type == "ToolCallDenied") {
@@ -104,18 +120,26 @@ std::string WatchLines::word(std::string_view text) const {
 
 std::string WatchLines::toolLine(const json::Value& event) const {
     const auto& data = dataOf(event);
-    auto summary = text(data, "summary");
+    std::string summary(json::getString(data, "summary"));
     auto begun = running_.find(json::getInt(data, "call"));
     if (summary.empty() && begun != running_.end()) summary = begun->second;
-    auto line = stamp(event) + "Tool: " + text(data, "tool");
-    if (!summary.empty()) line += " " + summary;
-    const auto* exit_code = json::find(data, "exit_code");
+    auto line = stamp(event) +
+                toolCallText(data, summary, firstLine(json::getString(data, "reason")));
+    return line + "\n";
+}
+
+std::string toolCallText(const json::Value& call, std::string_view summary,
+                         std::string_view reason) {
+    auto tool = json::getString(call, "tool");
+    auto line = "Tool: " + text::escapeControl(tool);
+    if (!summary.empty()) line += " " + text::escapeControl(summary);
+    const auto* exit_code = json::find(call, "exit_code");
     bool exited = exit_code != nullptr && exit_code->is_int64();
     if (exited && exit_code->get_int64() != 0)
         line += fmt::format(" -> exit {}", exit_code->get_int64());
-    else if (auto reason = firstLine(json::getString(data, "reason")); !reason.empty() && !exited)
-        line += " -> " + text::escapeControl(reason);
-    return line + "\n";
+    else if (auto why = withoutCall(reason, tool, summary); !why.empty() && !exited)
+        line += " -> " + text::escapeControl(why);
+    return line;
 }
 
 std::string WatchLines::validationLines(const json::Value& event) const {

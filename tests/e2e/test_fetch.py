@@ -161,7 +161,7 @@ class WebFetch:
         self.assertEqual(kinds.count("ToolCallDenied"), 3)
         self.assertEqual(kinds.count("ToolCallCompleted"), len(cases) - 3)
         lines = self.node.ok("execution", "logs", record["id"]).out
-        self.assertIn("Tool: web.fetch http://meta.fetch.test/ -> web.fetch http://meta.fetch.test/: "
+        self.assertIn("Tool: web.fetch http://meta.fetch.test/ -> "
                       "169.254.169.254 is a metadata address\n", lines)
 
     def test_not_offered(self):

@@ -221,6 +221,9 @@ class Files(Case):
         self.assertEqual(statuses[0], "ok")
         self.assertNotIn("ok", statuses[1:5])
         self.assertEqual(statuses[5:], ["ok", "ok"])
+        lines = self.node.ok("execution", "logs", record["id"]).out
+        self.assertRegex(lines, r"Tool: fs.write /workspace/in/f \(1 bytes?\) -> [^/:]*\n")
+        self.assertIn("Tool: fs.write /workspace/out/f (1 byte", lines)
         inside = tool_results(self.model.requests()[1])[6]
         self.assertIn("out r ok", inside)
         self.assertIn("out w ok", inside)
