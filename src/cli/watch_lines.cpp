@@ -123,8 +123,8 @@ std::string WatchLines::toolLine(const json::Value& event) const {
     std::string summary(json::getString(data, "summary"));
     auto begun = running_.find(json::getInt(data, "call"));
     if (summary.empty() && begun != running_.end()) summary = begun->second;
-    auto line = stamp(event) +
-                toolCallText(data, summary, firstLine(json::getString(data, "reason")));
+    auto line =
+        stamp(event) + toolCallText(data, summary, firstLine(json::getString(data, "reason")));
     return line + "\n";
 }
 

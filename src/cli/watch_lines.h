@@ -28,8 +28,8 @@ class WatchLines {
     std::map<std::int64_t, std::string> running_;  ///< summaries of tool calls by number
 };
 
-/// "Tool: <tool> <summary>" of a call that has ended, with " -> exit <n>" or " -> <reason>" where it
-/// failed or was refused. `call` has `tool` and `exit_code`.
+/// "Tool: <tool> <summary>" of a call that has ended, with " -> exit <n>" or " -> <reason>" where
+/// it failed or was refused. `call` has `tool` and `exit_code`.
 std::string toolCallText(const json::Value& call, std::string_view summary,
                          std::string_view reason);
 
