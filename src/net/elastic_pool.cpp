@@ -5,6 +5,8 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <optional>
+#include <utility>
 
 namespace aegis::net {
 
@@ -18,8 +20,11 @@ struct ElasticPool::State {
     std::size_t max_threads = 0;
     std::size_t max_idle = 0;
     bool stopping = false;
+    std::optional<pthread_t> ended_last;  ///< to be joined by who ends next
 
-    void loop() {
+    /// Returns whom to join: what a library does at a thread's end is done then, and one thread at
+    /// the most waits for that.
+    std::optional<pthread_t> loop() {
         std::unique_lock lock(mutex);
         while (true) {
             wake.wait(lock, [this] { return stopping || !tasks.empty(); });
@@ -37,6 +42,7 @@ struct ElasticPool::State {
         --idle;
         --threads;
         ended.notify_all();
+        return std::exchange(ended_last, ::pthread_self());
     }
 };
 
@@ -51,11 +57,14 @@ ElasticPool::~ElasticPool() {
     state_->stopping = true;
     state_->wake.notify_all();
     state_->ended.wait(lock, [this] { return state_->threads == 0; });
+    auto last = std::exchange(state_->ended_last, std::nullopt);
+    lock.unlock();
+    if (last) ::pthread_join(*last, nullptr);  // who has joined the one before, and so on
 }
 
 void* ElasticPool::threadMain(void* argument) {
     std::unique_ptr<std::shared_ptr<State>> state(static_cast<std::shared_ptr<State>*>(argument));
-    (*state)->loop();
+    if (auto before = (*state)->loop()) ::pthread_join(*before, nullptr);
     return nullptr;
 }
 
@@ -67,7 +76,6 @@ bool ElasticPool::run(std::function<void()> task) {
         pthread_attr_t attributes;
         ::pthread_attr_init(&attributes);
         ::pthread_attr_setstacksize(&attributes, stack_bytes_);
-        ::pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
         auto argument = std::make_unique<std::shared_ptr<State>>(state_);
         pthread_t thread{};
         int rc = ::pthread_create(&thread, &attributes, threadMain, argument.get());

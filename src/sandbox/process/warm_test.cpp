@@ -281,8 +281,10 @@ TEST_P(WarmProcessRuntimeTest, ForksHaveTheCodeThatTheirTemplateHas) {
             pids.insert(pid);
         return pids.size() > which ? std::to_string(*std::next(pids.begin(), which)) : "";
     };
-    // Once the template had time to prepare itself.
+    // Once the template had time to prepare itself: when nobody has asked it for a while.
+    int tries = 0;
     EXPECT_TRUE(eventually([&] {
+        os::pauseMs(20L * ++tries);
         const auto what = spec(kSleep);
         runtime_->start(what, soon(), sink_);
         const auto info = sink_.started(what.id).info;
